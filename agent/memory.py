@@ -1,0 +1,177 @@
+"""What must outlive one process: the types the ledger holds. Pure data, no I/O.
+
+Each value is replaced, never edited, so that what is written is always one consistent state.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from agent.model import ObjectKey, SourceKey, SourceState, WorkloadKey
+
+ABSENT = ""
+UNOBSERVED = "?"
+"""In place of a fingerprint: the key was not there; we were not looking."""
+
+
+class VersionSeen(msgspec.Struct, frozen=True, gc=False):
+    """One version of a vault secret, known by its ``created`` (vault's clock)."""
+
+    created: float
+    enabled: bool = True
+    id: str = ""
+
+
+class SourceMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """One vault secret over time."""
+
+    state: SourceState
+    event_at: float  # the last source event: the version's `created`, or for other kinds the time when seen
+    seen_at: float  # API server's clock: the answer that first showed this state
+    witnessed: bool = False  # we saw it change; False: it is as we found it
+    versions: tuple[VersionSeen, ...] = ()  # newest first
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One value that a Secret's key held, and between which times it was written (API server's clock)."""
+
+    value: str  # a fingerprint, ABSENT or UNOBSERVED
+    lo: float  # began not before
+    hi: float  # began not after
+    born: float = 0.0  # this value cannot have existed anywhere before (0: not known)
+
+
+class NodeCache(msgspec.Struct, frozen=True, kw_only=True):
+    """Where kubelets may still serve the former object of an immutable Secret that was recreated under its name.
+
+    kubelet caches an immutable Secret as long as any pod on the node, a terminating one included, refers to it.
+    """
+
+    uid: str  # of the new object
+    at: float  # when the former one was deleted
+    dirty: tuple[str, ...]  # nodes that had a reference at the delete and have never been without one since
+    clean: dict[str, float] = {}  # node -> when it was first seen without any reference
+
+
+class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """The history of one Secret."""
+
+    uid: str
+    resource_version: str
+    touched: float
+    first_look: float  # containers that resolved before this lie in `before-us`
+    keys: dict[str, tuple[Entry, ...]]  # newest first
+    immutable: bool = False
+    cache: NodeCache | None = None
+
+
+class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A force-sync that was reserved, and perhaps written."""
+
+    stamp: str  # the annotation's value
+    at: float  # reserved at (API server's clock)
+    seen: dict[str, str]  # str(source) -> identity that a vault answer had shown before
+    reason: str  # the finding's kind
+    written: bool = False
+    prints: dict[str, str] = {}  # the Secret's fingerprints when it was written
+
+
+class Tries(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts at one thing, counted under a key that changes when the thing does."""
+
+    key: str
+    count: int = 0
+    next_at: float = 0.0
+    gave_up: bool = False
+
+
+class RecreateAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """A Secret that was, or is about to be, deleted for ESO to write anew."""
+
+    uid: str  # of the object to delete
+    at: float
+    state: Literal["reserved", "deleted", "back", "lost"] = "reserved"
+
+
+class ChainMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """One ExternalSecret over time."""
+
+    covered: dict[str, str] = {}  # str(source) -> identity that an acknowledged sync has fetched for sure
+    covered_at: float = 0.0  # the latest force-sync acknowledged: data written before it are ESO's own
+    sync: SyncAttempt | None = None
+    tries: Tries | None = None
+    recreate: RecreateAttempt | None = None
+    since: dict[str, float] = {}  # kind -> when it was first found; gone with the finding
+    cleared: dict[str, float] = {}
+    failed_since: float = 0.0
+    cause: str = ""  # of a failed sync, as last classified
+    cause_detail: str = ""
+    probe: str = ""  # identity set for which a sync was tried although ESO failed
+    acknowledged: str = ""  # syncedResourceVersion last seen acknowledged
+    pace: tuple[float, ...] = ()  # seconds of the last acknowledgements
+
+
+class Eviction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One pod that was, or is about to be, evicted."""
+
+    pod: str
+    uid: str
+    at: float
+    node: str = ""
+    done: bool = False  # accepted by the API server
+
+
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a workload's recycling stopped until a person or the world changes something."""
+
+    reason: str  # canary-failed | canary-blocked | immutable-cached-on-node
+    detail: str
+    at: float
+    pod: str = ""
+    sources_key: str = ""  # the source versions under which it failed
+    template: str = ""
+    remedy: str = ""
+
+
+class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """The recycling of one workload, from its first eviction to its last fresh container."""
+
+    key: str  # sources' identities + template: what this heal is about
+    since: float  # when the workload's drift was first seen
+    started: float = 0.0  # first eviction or restart
+    baseline: int = 0  # ready pods when it started: never fewer by our doing
+    stage: Literal["pending", "broken", "canary", "batches", "restart"] = "pending"
+    batch: tuple[Eviction, ...] = ()
+    batch_at: float = 0.0
+    canary_passed: bool = False
+    recycled: int = 0
+    halt: Halt | None = None
+    tries: Tries | None = None
+    restart_stamp: str = ""
+    log_ok: tuple[str, ...] = ()  # uids of pods whose log line was found
+    blocked_until: float = 0.0  # the API server asked to come back later
+    blocked: str = ""
+    blocked_detail: str = ""
+
+
+class Propagation(msgspec.Struct, frozen=True, kw_only=True):
+    """The clock of one source version on its way to one workload."""
+
+    source: SourceKey
+    version: float  # its `created`, where the clock starts
+    synced_at: float = 0.0
+    done_at: float = 0.0
+
+
+class Memory(msgspec.Struct, kw_only=True):
+    """All of it. The one mutable container; its values are frozen."""
+
+    format: int = 1
+    key_id: str = ""
+    heartbeat: dict[str, float] = {}  # read scope -> until when its observation is known to be complete
+    sources: dict[SourceKey, SourceMemory] = {}
+    secrets: dict[ObjectKey, SecretMemory] = {}
+    chains: dict[ObjectKey, ChainMemory] = {}
+    heals: dict[WorkloadKey, HealMemory] = {}
