@@ -1,0 +1,140 @@
+"""Wire shapes that many resources share, and the small conversions from them.
+
+Only the fields that decisions need are named; msgspec skips the rest without building anything. Structs here live for
+one page, so they stay outside the garbage collector's view.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from agent.model import ObjectKey, Owner, Selector
+
+EMPTY = msgspec.Raw(b"")
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Wire(msgspec.Struct, gc=False, rename="camel"):
+    """Base of all wire structs."""
+
+
+class Unfit(Exception):
+    """An object that decodes but cannot be used: which field, and why in words that hold no value."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class OwnerRef(Wire):
+    """An ownerReference."""
+
+    kind: str
+    name: str
+    uid: str
+    api_version: str = ""
+    controller: bool | None = None
+
+
+class ManagedEntry(Wire):
+    """A managedFields entry, with no more of ``fieldsV1`` than whether it holds data or a spec."""
+
+    class Fields(Wire, rename={"data": "f:data", "spec": "f:spec"}):
+        """The two branches that matter; what is below them is skipped."""
+
+        data: msgspec.Raw | None = None
+        spec: msgspec.Raw | None = None
+
+    manager: str = ""
+    time: Time | None = None
+    fields_v1: Fields | None = msgspec.field(name="fieldsV1", default=None)
+
+
+class Meta(Wire):
+    """Metadata of any object: what is missing here makes the object malformed."""
+
+    name: str
+    uid: str
+    resource_version: str
+    creation_timestamp: Time
+    namespace: str = ""
+    generation: int = 0
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerRef] | None = None
+    finalizers: list[str] | None = None
+    deletion_timestamp: Time | None = None
+    managed_fields: list[ManagedEntry] | None = None
+
+
+class Condition(Wire):
+    """One entry of ``status.conditions``."""
+
+    type: str
+    status: str = "Unknown"
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: Time | None = None
+
+
+class Requirement(Wire):
+    """One matchExpressions entry."""
+
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class LabelSelector(Wire):
+    """A label selector."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: list[Requirement] | None = None
+
+    def to_model(self) -> Selector:
+        """As the domain's type; an unknown operator matches nothing."""
+        return Selector(
+            labels=tuple(sorted((self.match_labels or {}).items())),
+            expressions=tuple((r.key, r.operator, tuple(r.values or ())) for r in self.match_expressions or ()),
+        )
+
+
+def key_of(meta: Any) -> ObjectKey:
+    """Namespace and name; namespaces repeat, so they are shared. Raises Unfit."""
+    if not meta.name:
+        raise Unfit("metadata.name", "is empty")
+    if not meta.namespace:
+        raise Unfit("metadata.namespace", "is missing")
+    return ObjectKey(sys.intern(meta.namespace), meta.name)
+
+
+def seconds(time: datetime | None) -> float | None:
+    """Unix seconds of a timestamp that may be null."""
+    return None if time is None else time.timestamp()
+
+
+def controller(references: list[OwnerRef] | None) -> Owner | None:
+    """The ownerReference that controls the object, if there is one."""
+    for ref in references or ():
+        if ref.controller:
+            group, slash, _ = ref.api_version.partition("/")
+            return Owner(sys.intern(ref.kind), sys.intern(ref.name), ref.uid, sys.intern(group) if slash else "")
+    return None
+
+
+def condition(conditions: list[Condition] | None, kind: str) -> Condition | None:
+    """The condition of that type."""
+    for one in conditions or ():
+        if one.type == kind:
+            return one
+    return None
+
+
+def truth(status: str) -> bool | None:
+    """``True`` and ``False`` as such; ``Unknown`` and anything else as None."""
+    return {"True": True, "False": False}.get(status)

@@ -1,0 +1,137 @@
+"""What can go wrong between the agent and the API server, in types a caller can act on.
+
+No error text here ever holds a body: a rejected Secret may be quoted by the server that rejects it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import urllib3
+
+_LONGEST = 400
+_NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+
+
+class ConnectionProblem(Exception):
+    """No connection can even be tried: what is wrong, where it was found, and what to do next."""
+
+    def __init__(self, what: str, where: str, next_step: str) -> None:
+        self.what, self.where, self.next_step = what, where, next_step
+        super().__init__(f"{where}: {what}. {next_step}")
+
+
+class Unreachable(Exception):
+    """No usable answer came: refused, timed out, cut off, or a certificate that does not verify.
+
+    ``maybe_applied`` is False only where the request certainly never reached the server.
+    """
+
+    def __init__(self, detail: str, *, maybe_applied: bool = True) -> None:
+        self.detail, self.maybe_applied = detail, maybe_applied
+        super().__init__(detail)
+
+
+class Cause(NamedTuple):
+    """One entry of ``details.causes`` of a Status."""
+
+    reason: str
+    message: str
+
+
+class ApiProblem(Exception):
+    """The API server answered with an error. ``retry_after`` is in seconds, None where it gave none."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, *, retry_after: float | None = None, causes: tuple[Cause, ...] = ()
+    ) -> None:
+        self.code, self.reason, self.message = code, reason, message
+        self.retry_after, self.causes = retry_after, causes
+        super().__init__(f"{code} {reason}: {message}")
+
+
+class Conflict(ApiProblem):
+    """409: the object is not the one, or not the version, that the request was meant for; or it exists already."""
+
+
+class EvictionRefused(Exception):
+    """A PodDisruptionBudget forbids the eviction now (or several cover the pod, which the API never evicts).
+
+    ``budgets`` are their names as far as the server says them; ``retry_after`` is in seconds.
+    """
+
+    def __init__(self, budgets: tuple[str, ...], detail: str, retry_after: float | None) -> None:
+        self.budgets, self.detail, self.retry_after = budgets, detail, retry_after
+        super().__init__(detail)
+
+
+class _WireCause(msgspec.Struct, gc=False):
+    reason: str | None = None
+    message: str | None = None
+
+
+class _WireDetails(msgspec.Struct, gc=False):
+    causes: list[_WireCause] | None = None
+
+
+class _WireStatus(msgspec.Struct, gc=False):
+    kind: str = ""
+    reason: str | None = None
+    message: str | None = None
+    details: _WireDetails | None = None
+
+
+_decoder = msgspec.json.Decoder(_WireStatus)
+
+
+def problem(
+    code: int, body: bytes, *, phrase: str = "", retry_after: float | None = None, quotes_values: bool = False
+) -> ApiProblem:
+    """The error that an answer of 400 and above means.
+
+    ``quotes_values``: the request carried a Secret; the server's words are withheld where they may quote it.
+    A body that is no Status (a proxy's page) is not repeated: the HTTP phrase stands in for it.
+    """
+    try:
+        status = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        status = _WireStatus()
+    if status.kind != "Status":
+        status = _WireStatus(message=phrase or "an answer that is no Kubernetes Status")
+    message = _bounded(status.message or "")
+    causes = tuple(
+        Cause(_bounded(cause.reason or ""), _bounded(cause.message or ""))
+        for cause in ((status.details.causes if status.details else None) or [])[:10]
+    )
+    if quotes_values and code in (400, 413, 415, 422):
+        message, causes = "the object was rejected (the server's words are withheld: they may quote it)", ()
+    kind = Conflict if code == 409 else ApiProblem
+    return kind(code, _bounded(status.reason or phrase), message, retry_after=retry_after, causes=causes)
+
+
+def unreachable(host: str, error: Exception, read_timeout: float) -> Unreachable:
+    """What a failure of the network means, without anything that was sent."""
+    where = urlsplit(host).netloc or host
+    match error:
+        case urllib3.exceptions.NameResolutionError():
+            detail = f"the name {urlsplit(host).hostname} does not resolve"
+        case urllib3.exceptions.ConnectTimeoutError():
+            detail = f"{where} does not accept the connection in time"
+        case urllib3.exceptions.NewConnectionError():
+            detail = f"{where} refuses the connection"
+        case urllib3.exceptions.SSLError():
+            detail = f"TLS to {where} fails: {' '.join(str(error).split())[:200]}"
+        case urllib3.exceptions.ReadTimeoutError():
+            detail = f"{where} sent nothing for {read_timeout:g} s"
+        case _:
+            detail = f"{where} closed the connection without a whole answer ({type(error).__name__})"
+    return Unreachable(detail, maybe_applied=not isinstance(error, _NEVER_SENT))
+
+
+def _bounded(text: str) -> str:
+    """One line, of bounded length, without what a JSON error of the server quotes from the request."""
+    text = text.split(", error found in #", 1)[0]
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
