@@ -129,6 +129,7 @@ class ExternalSecret(msgspec.Struct, frozen=True, kw_only=True):
     deletion_policy: str = "Retain"
     immutable: bool = False  # spec.target.immutable
     templated: bool = False
+    expected_keys: tuple[str, ...] | None = None  # keys its Secret must have; None: not knowable from the spec
     template_type: str = ""
     sync_windows: tuple[tuple[str, str, float], ...] = ()  # (allow|deny, cron in UTC, seconds)
     excluded: str = ""  # why this agent must not touch it (generators, target.manifest, ...), empty: it may
@@ -172,6 +173,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     finalizers: bool = False
     foreign_writers: tuple[str, ...] = ()  # managers other than ESO's that own data fields
     deleting: bool = False
+    labels: dict[str, str] = {}  # for the selectors of PushSecrets
 
 
 class Use(msgspec.Struct, frozen=True, gc=False):
@@ -231,6 +233,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unschedulable: str = ""  # message of PodScheduled=False
     template_hash: str = ""  # pod-template-hash or controller-revision-hash
     labels: dict[str, str] = {}
+    references: tuple[str, ...] = ()  # every Secret its kubelet holds: also of unmounted volumes and imagePullSecrets
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,6 +263,76 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     def rolling(self) -> bool:
         """A rollout is under way, or its state is not known yet."""
         return self.observed_generation < self.generation or self.updated < self.replicas
+
+
+class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A ReplicaSet: the link between a pod and its Deployment."""
+
+    key: ObjectKey
+    uid: str
+    owner: Owner | None
+    revision: str = ""  # of the Deployment
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """A label selector. An empty one matches everything; where none is given, None stands and matches nothing."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # key, In | NotIn | Exists | DoesNotExist, values
+
+    def matches(self, labels: dict[str, str]) -> bool:
+        """As the API server would answer. An unknown operator matches nothing."""
+        return all(labels.get(key) == value for key, value in self.labels) and all(
+            _fits(labels.get(key), operator, values) for key, operator, values in self.expressions
+        )
+
+
+def _fits(value: str | None, operator: str, values: tuple[str, ...]) -> bool:
+    match operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case _:
+            return False
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """A PodDisruptionBudget."""
+
+    key: ObjectKey
+    selector: Selector | None
+    allowed: int  # status.disruptionsAllowed
+    healthy: int  # status.currentHealthy
+    desired: int  # status.desiredHealthy
+    expected: int  # status.expectedPods
+    observed: bool = True  # the status is of this generation
+    unhealthy_policy: str = "IfHealthyBudget"  # IfHealthyBudget | AlwaysAllow
+
+    def covers(self, pod: Pod) -> bool:
+        """Whether the pod counts for this budget."""
+        return (
+            pod.key.namespace == self.key.namespace and self.selector is not None and self.selector.matches(pod.labels)
+        )
+
+
+class PushSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A PushSecret: the Secrets that it writes to a vault, by name or by label."""
+
+    key: ObjectKey
+    secret: str = ""
+    selector: Selector | None = None
+    deleting: bool = False
+
+    def pushes(self, secret: SecretView) -> bool:
+        """Whether that Secret is a source of this PushSecret."""
+        return secret.key.namespace == self.key.namespace and (
+            secret.key.name == self.secret or (self.selector is not None and self.selector.matches(secret.labels))
+        )
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
