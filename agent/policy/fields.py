@@ -1,0 +1,132 @@
+"""The kinds of field a policy is made of, and the base of its sections.
+
+In a file a duration is text with its unit and a moment is RFC 3339; in code both are seconds. Numbers are accepted for
+them only from code: in a file ``30`` could be seconds or minutes, and a reader should never have to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from .problems import show
+
+FROM_FILE = "from-file"
+"""Validation context of everything that a person wrote."""
+
+DURATION_PATTERN = r"^(?=.)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?$"
+_DURATION = re.compile(DURATION_PATTERN, re.ASCII)
+_SECONDS = (86400, 3600, 60, 1)
+LONGEST = 10 * 365 * 86400.0
+"""Ten years in seconds: longer is a typing error, and would overflow dates."""
+
+MOMENT_PATTERN = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})$"
+_MOMENT = re.compile(MOMENT_PATTERN, re.ASCII)
+
+
+def mistake(message: str, field: str = "") -> PydanticCustomError:
+    """An error whose text is shown as it stands; ``field`` names the key below the value at hand that is to blame."""
+    return PydanticCustomError("policy", "{message}", {"message": message, "field": field})
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in ``15s``, ``5m``, ``2h``, ``30d``, ``1m30s`` (largest unit first). Raises ValueError."""
+    found = _DURATION.match(text)
+    if found is None:
+        raise ValueError(f"expected a duration such as 15s, 5m, 2h, 30d or 1m30s; found {show(text)}")
+    seconds = float(sum(int(part[:-1]) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part))
+    if seconds > LONGEST:
+        raise ValueError(f"expected at most 3650d; found {text}")
+    return seconds
+
+
+def spell_duration(seconds: float) -> str:
+    """The shortest text in a file that means these seconds; fractions, which no file can hold, are rounded."""
+    rest, text = round(seconds), ""
+    for letter, unit in zip("dhms", _SECONDS, strict=True):
+        count, rest = divmod(rest, unit)
+        text += f"{count}{letter}" if count else ""
+    return text or "0s"
+
+
+def _to_seconds(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise mistake(str(error)) from None
+    if info.context == FROM_FILE:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            unit = spell_duration(value) if value >= 0 and value == int(value) else "15s"
+            raise mistake(f"expected a duration with its unit; found the number {value}: write {unit} for seconds")
+        raise mistake("expected a duration such as 15s, 5m, 2h or 30d")
+    return value
+
+
+def _to_moment(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str):
+        if _MOMENT.match(value):
+            try:
+                return datetime.fromisoformat(value.upper()).timestamp()
+            except (ValueError, OverflowError):
+                pass
+        raise mistake(f"expected a date and time with its zone, such as 2026-12-01T00:00:00Z; found {show(value)}")
+    if info.context == FROM_FILE:
+        raise mistake("expected a date and time with its zone, such as 2026-12-01T00:00:00Z")
+    return value
+
+
+def _text_schema(pattern: str, example: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": pattern, "examples": [example]}
+
+
+class _AsText:
+    """Tells the JSON Schema how a value looks in the file, where that differs from how code holds it."""
+
+    def __init__(self, pattern: str, example: str) -> None:
+        self._pattern, self._example = pattern, example
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        return _text_schema(self._pattern, self._example)
+
+
+Duration = Annotated[float, Field(ge=0, le=LONGEST), BeforeValidator(_to_seconds), _AsText(DURATION_PATTERN, "15s")]
+"""Seconds, zero or more."""
+
+Span = Annotated[float, Field(ge=1, le=LONGEST), BeforeValidator(_to_seconds), _AsText(DURATION_PATTERN, "15s")]
+"""Seconds, one or more."""
+
+Moment = Annotated[float, BeforeValidator(_to_moment), _AsText(MOMENT_PATTERN, "2026-12-01T00:00:00Z")]
+"""Unix seconds."""
+
+Count = Annotated[int, Field(ge=1, le=100_000)]
+"""A whole number, one or more."""
+
+
+class Section(BaseModel):
+    """A part of the policy: frozen, comparable, with no key that is not declared."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        protected_namespaces=(),
+    )
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hex digits that stay the same while the content, defaults included, does."""
+        content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
