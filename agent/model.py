@@ -136,6 +136,7 @@ class ExternalSecret(msgspec.Struct, frozen=True, kw_only=True):
     unsupported: str = ""  # a part of the spec whose sources cannot be named (find by tags, ...)
     deleting: bool = False
     cluster_parent: str = ""  # name of the owning ClusterExternalSecret
+    spec_changed: float = 0.0  # newest managedFields time of an entry that owns part of the spec; else creation
     # status
     refresh_time: float | None = None  # *begin* of ESO's last good sync (ESO's clock, whole seconds)
     synced_version: str = ""  # status.syncedResourceVersion
@@ -172,6 +173,8 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     force_sync: str = ""  # copied force-sync annotation
     finalizers: bool = False
     foreign_writers: tuple[str, ...] = ()  # managers other than ESO's that own data fields
+    foreign_wrote: float | None = None  # newest managedFields time of those
+    eso_wrote: float | None = None  # managedFields time of ESO's entry that owns data fields
     deleting: bool = False
     labels: dict[str, str] = {}  # for the selectors of PushSecrets
 

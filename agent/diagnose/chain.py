@@ -1,0 +1,236 @@
+"""One chain, whole: the two upper links, then every container that consumes the Secret. Pure.
+
+Link 3 is judged against the data of the last good sync. While an upper link drifts, what a container should hold is not
+known yet, so its state is `awaiting-upstream`, and nothing is said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent import mapping
+from agent.diagnose import containers, history, sources, upstream
+from agent.diagnose.containers import Span
+from agent.diagnose.view import ChainReport, ChainView, Upstream
+from agent.memory import Entry, SecretMemory
+from agent.model import (
+    ContainerRun,
+    ContainerSpec,
+    ContainerVerdict,
+    Finding,
+    Kind,
+    Link,
+    Pod,
+    SourceKey,
+    State,
+    Use,
+    WorkloadKey,
+)
+from agent.policy import Policy
+from agent.times import stamp
+
+_WORST_FIRST = (State.STALE, State.UNKNOWN, State.SUSPECT, State.ASSUMED, State.FRESH)
+
+
+def diagnose(view: ChainView, policy: Policy, now: float, *, full: bool = False) -> ChainReport:
+    """The verdict on one chain. ``full``: name fresh containers too, as `explain` shows them."""
+    above = upstream.judge(view, policy, now)
+    changed = _changed_at(view)
+    if above.vault in (State.EXCLUDED, State.PINNED):
+        return _report(view, above, above.vault, changed)
+    if view.pods_trouble is not None:
+        unknown = Finding(
+            chain=view.es.key, link=Link.CONTAINER, kind=Kind.UNKNOWN, since=now,
+            cause=view.pods_trouble.cause, evidence=view.pods_trouble.detail,
+        )  # fmt: skip
+        return _report(view, above, State.UNKNOWN, changed, unknown)
+    memory = view.secret_memory
+    if memory is None or view.secret is None:
+        return _report(view, above, State.AWAITING, changed)
+    rule = policy.recycle_rule(view.es.key.namespace)
+    judge = _Judge(view, memory, policy, now, rule.volumes if rule else "ignore")
+    verdicts: list[ContainerVerdict] = []
+    fresh = 0
+    for verdict in judge.all():
+        good = verdict.state in (State.FRESH, State.ASSUMED)
+        fresh += good
+        if full or not good:
+            verdicts.append(verdict)
+    if above.secret is not State.FRESH or above.vault is State.STALE:
+        # Which of them are stale will be known when the Secret is what it should be.
+        state = State.AWAITING if view.pods else State.FRESH
+        return _report(view, above, state, changed, verdicts=tuple(verdicts) if full else (), fresh=fresh)
+    state = next((s for s in _WORST_FIRST if any(v.state is s and v.counts for v in verdicts)), State.FRESH)
+    return _report(view, above, state, changed, verdicts=tuple(verdicts), fresh=fresh)
+
+
+def workload_finding(
+    report: ChainReport, workload: WorkloadKey, verdicts: list[ContainerVerdict], since: float
+) -> Finding | None:
+    """One finding for all containers of a workload that are not fresh on this chain's account; None: all are."""
+    worst = next((s for s in _WORST_FIRST[:3] if any(v.state is s for v in verdicts)), None)
+    if worst is None:
+        return None
+    kind = {State.STALE: Kind.STALE_POD, State.UNKNOWN: Kind.UNKNOWN, State.SUSPECT: Kind.SUSPECT}[worst]
+    those = [verdict for verdict in verdicts if verdict.state is worst]
+    first = those[0]
+    more = f" (and {len(those) - 1} more)" if len(those) > 1 else ""
+    text = f"{first.pod.name} container {first.container}: {first.evidence}{more}"
+    return Finding(
+        chain=report.chain, link=Link.CONTAINER, kind=kind, since=since, evidence=text, workload=workload,
+        sources=tuple(dict.fromkeys(source for verdict in those for source, _ in verdict.versions)),
+    )  # fmt: skip
+
+
+class _Judge:
+    """Judges the containers of one chain; what is the same for all of them is computed once."""
+
+    def __init__(self, view: ChainView, memory: SecretMemory, policy: Policy, now: float, volumes: str) -> None:
+        self.view, self.memory, self.policy, self.now, self.volumes = view, memory, policy, now, volumes
+        self.keys = mapping.own_keys(view.es, frozenset(memory.keys)) if view.rivals else None
+        self.assumed_from = _assumed_from(view, policy)
+        # Containers of equal templates started together have equal spans: judging each key once per span is most of
+        # what makes 50,000 pods cheap.
+        self._cache: dict[tuple[str, Span], State] = {}
+
+    def all(self) -> Iterator[ContainerVerdict]:
+        """A verdict for each container that consumes the Secret."""
+        for pod in self.view.pods:
+            if containers.excluded(pod):
+                continue
+            for spec, run in zip(pod.containers, pod.runs, strict=True):
+                uses = [use for use in spec.uses if use.secret == self.memory_name]
+                if uses and (verdict := self._container(pod, spec, run, uses)) is not None:
+                    yield verdict
+
+    @property
+    def memory_name(self) -> str:
+        return self.view.es.target
+
+    def _container(
+        self, pod: Pod, spec: ContainerSpec, run: ContainerRun, uses: list[Use]
+    ) -> ContainerVerdict | None:
+        if pod.node in self.view.nodes_down:
+            return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready")
+        if containers.resolves_again(run, spec.kind, now=self.now, window=self.policy.timing.crash_loop_window):
+            return None
+        judged = [use for use in uses if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes)]
+        if not judged:
+            return None
+        if self._cached_on_node(pod):
+            text = f"node {pod.node} may still serve the former, immutable Secret: another pod there refers to it"
+            return self._verdict(pod, spec, State.SUSPECT, text)
+        worst, key, at = State.FRESH, "", Span(0, 0)
+        for use in judged:
+            span = containers.span(pod, run, use, self.policy, now=self.now)
+            for name in containers.keys_used(use, self.memory):
+                if self.keys is not None and name not in self.keys:
+                    continue
+                state = self._key(name, span)
+                if _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
+                    worst, key, at = state, name, span
+        return self._verdict(pod, spec, worst, self._evidence(worst, key, at, run), key, at)
+
+    def _key(self, name: str, span: Span) -> State:
+        known = self._cache.get((name, span))
+        if known is None:
+            entries = self.memory.keys.get(name) or containers.unknown_key()
+            before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
+            known = containers.judge(entries, self.memory.first_look, span, before_us=before_us)
+            self._cache[name, span] = known
+        return known
+
+    def _cached_on_node(self, pod: Pod) -> bool:
+        cache = self.memory.cache
+        if cache is None or pod.created + 1 < cache.at:
+            return False
+        clean = cache.clean.get(pod.node)
+        return pod.node in cache.dirty or (clean is not None and pod.created <= clean)
+
+    def _evidence(self, state: State, key: str, at: Span, run: ContainerRun) -> str:
+        if not key:
+            return "every key it uses is the current one"
+        newest = (self.memory.keys.get(key) or containers.unknown_key())[0]
+        began = f"{stamp(run.started)}" if run.started else "at an unknown time"
+        if state is State.ASSUMED:
+            return f"started {began}, long after the newest version and before our first look"
+        if len(self.memory.keys.get(key, ())) < 2:
+            return f"started {began}, before our first look at {stamp(self.memory.first_look)}: {key} may be older"
+        when = f"between {stamp(newest.lo)} and {stamp(newest.hi)}" if newest.hi - newest.lo > 1 else stamp(newest.lo)
+        verb = "holds an older" if state is State.STALE else "may hold an older"
+        return f"started {began}, {verb} {key}: the Secret got the current one {when}"
+
+    def _verdict(
+        self, pod: Pod, spec: ContainerSpec, state: State, evidence: str, key: str = "", at: Span | None = None
+    ) -> ContainerVerdict:
+        versions = self._versions(key, at) if at is not None and key else ()
+        return ContainerVerdict(
+            pod=pod.key, pod_uid=pod.uid, container=spec.name, state=state, evidence=evidence, versions=versions
+        )
+
+    def _versions(self, key: str, at: Span) -> tuple[tuple[SourceKey, tuple[float, ...]], ...]:
+        entries = self.memory.keys.get(key) or containers.unknown_key()
+        might = containers.held(entries, self.memory.first_look, at)
+        return tuple(_versions_of(self.view, key, might.entries, self.policy))
+
+
+def _versions_of(
+    view: ChainView, key: str, might: tuple[tuple[Entry, float], ...], policy: Policy
+) -> Iterator[tuple[SourceKey, tuple[float, ...]]]:
+    """Per source of the key: the versions that can have been the newest when one of these entries was written."""
+    feeding = {use for use in mapping.feeds(view.es, key)}
+    for use, source in view.resolved:
+        known = view.sources.get(source)
+        if use not in feeding or known is None:
+            continue
+        margin = policy.margins.vault
+        found: dict[float, None] = {}
+        for entry, _ in might:
+            found.update(dict.fromkeys(sources.versions_between(known, entry.lo - margin, entry.hi + margin)))
+        yield source, tuple(sorted(found))
+
+
+def _assumed_from(view: ChainView, policy: Policy) -> float:
+    """From when on a container that resolved before our first look is assumed to hold the current value.
+
+    By then ESO must have synced the newest version by its own interval, the spec and its stores were what they are now,
+    and ESO has been Ready ever since.
+    """
+    es = view.es
+    times = [es.created, es.spec_changed, es.ready_since or float("inf")]
+    times += [store.changed for key, store in view.stores.items() if key in es.stores]
+    interval = es.refresh_interval + policy.margins.vault
+    for _, key in view.resolved:
+        source = view.sources.get(key)
+        times.append(source.state.created + interval if source and source.state.present else float("inf"))
+    if view.blind or es.unsupported or es.ready is not True or not view.resolved:
+        return float("inf")
+    return max(times)
+
+
+def _changed_at(view: ChainView) -> float:
+    seen = max((source.seen_at for source in view.sources.values() if source.witnessed), default=0.0)
+    return max(seen, history.last_change(view.secret_memory) if view.secret_memory else 0.0)
+
+
+def _report(
+    view: ChainView,
+    above: Upstream,
+    state: State,
+    changed: float,
+    *findings: Finding,
+    verdicts: tuple[ContainerVerdict, ...] = (),
+    fresh: int = 0,
+) -> ChainReport:
+    return ChainReport(
+        chain=view.es.key,
+        upstream=above,
+        containers=state,
+        findings=(*above.findings, *findings),
+        verdicts=verdicts,
+        fresh=fresh,
+        changed_at=changed,
+        wake_at=above.wake_at,
+    )
+
+

@@ -1,0 +1,139 @@
+"""Link 3: when a container resolved its Secrets, and which value it can have got. Pure.
+
+kubelet builds the environment anew at each *container* start, not at pod start, from its own cache of the Secret, which
+may lag. So a container is judged by the span in which it must have resolved, held against the history of each key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
+from agent.model import ContainerRun, ContainerSpec, Pod, State, Use
+from agent.policy import Policy
+
+SELF_HEALING_OWNERS = frozenset({"Job"})
+"""A Job's pods are never recycled: the next run gets the new value."""
+
+
+class Span(NamedTuple):
+    """A container resolved its Secrets after ``lo`` and before ``hi`` (API server's clock, margins included)."""
+
+    lo: float
+    hi: float
+
+
+class Held(NamedTuple):
+    """What a container can have got of one key: entries of the history, and whether `before-us` is among them."""
+
+    entries: tuple[tuple[Entry, float], ...]  # each with the latest time at which it can have ended
+    before_us: bool
+
+
+def excluded(pod: Pod) -> str:
+    """Why no container of this pod is judged; empty: they are."""
+    if pod.deleting:
+        return "the pod is terminating"
+    if pod.phase in ("Succeeded", "Failed"):
+        return "the pod has completed"
+    if pod.owner is not None and pod.owner.kind in SELF_HEALING_OWNERS:
+        return "a Job's pod: its next run gets the new value"
+    return ""
+
+
+def resolves_again(run: ContainerRun, kind: str, *, now: float, window: float) -> bool:
+    """The container will resolve anew without us: it never ran, or it crash-loops.
+
+    ``window``: how long (s) after its last end a container that is not ready counts as crash-looping.
+    """
+    if run.started is None:
+        return True
+    if kind == "init":
+        return False
+    if run.state != "running":
+        return True
+    return not run.ready and run.previous_finished is not None and now - run.previous_finished < window
+
+
+def span(pod: Pod, run: ContainerRun, use: Use, policy: Policy, *, now: float) -> Span:
+    """When this run of the container resolved ``use``.
+
+    Pod creation is the API server's clock, starts and ends are the node's (whole seconds, so up to one more), and
+    kubelet's cache may be ``kubeletLag`` behind. A subPath file can come from a volume set up earlier in the pod's life.
+    """
+    margins = policy.margins
+    begin = pod.created
+    if run.previous_finished is not None:
+        begin = max(begin, run.previous_finished - margins.node)
+    lag = policy.timing.sub_path_lag if use.via == "subPath" else margins.kubelet_lag
+    started = run.started if run.started is not None else now
+    return Span(begin - lag, min(now, started + 1 + margins.node))
+
+
+def counts(use: Use, *, immutable: bool, volumes: str) -> bool:
+    """Whether a change of the Secret can leave this consumer behind.
+
+    kubelet updates plain and projected volumes by itself, but not those of an immutable Secret; ``volumes`` is the
+    policy's word for applications that read a file only once.
+    """
+    return use.via in ("env", "envFrom", "subPath") or immutable or volumes == "recycle"
+
+
+def keys_used(use: Use, memory: SecretMemory) -> Iterable[str]:
+    """The Secret's keys that this use reads, or would read if they came back."""
+    if use.keys is not None:
+        return use.keys
+    return [key for key in memory.keys if key not in use.without]
+
+
+def held(entries: tuple[Entry, ...], first_look: float, at: Span) -> Held:
+    """The entries whose time can overlap the span. An entry ends at the latest when its successor has begun for sure."""
+    found = []
+    ends = float("inf")
+    for entry in entries:
+        if entry.lo <= at.hi and at.lo <= ends:
+            found.append((entry, ends))
+        ends = entry.hi
+        if at.lo > ends:
+            break
+    return Held(tuple(found), before_us=at.lo <= first_look)
+
+
+def judge(entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us: State) -> State:
+    """Fresh, assumed, stale or suspect: one key of one container.
+
+    ``before_us`` is what a container that resolved before our first look counts as while the value of that first look
+    is still the current one (`assumed` or `suspect`). Once the key holds a value that we never saw before, whoever
+    resolved before our first look cannot have it.
+    """
+    now = entries[0]
+    might = held(entries, first_look, at)
+    states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries}
+    if might.before_us:
+        states.add(before_us if entries[-1].value == now.value else State.STALE)
+    if len(states) == 1:
+        return states.pop()
+    if states == {State.FRESH, State.ASSUMED}:
+        return State.ASSUMED
+    return State.SUSPECT
+
+
+def _entry_state(entry: Entry, now: Entry, until: float) -> State:
+    if entry.value == UNOBSERVED:
+        # What was there unobserved cannot be the current value if all of it lies before that value existed anywhere.
+        return State.STALE if until < now.born else State.SUSPECT
+    return State.FRESH if entry.value == now.value else State.STALE
+
+
+def unknown_key() -> tuple[Entry, ...]:
+    """The history of a key that was never seen."""
+    return (Entry(value=ABSENT, lo=float("-inf"), hi=float("-inf")),)
+
+
+def consumers(pod: Pod, secret: str) -> Iterable[tuple[ContainerSpec, ContainerRun, Use]]:
+    """Every use of one Secret in a pod, with its container's spec and run."""
+    for spec, run in zip(pod.containers, pod.runs, strict=True):
+        for use in spec.uses:
+            if use.secret == secret:
+                yield spec, run, use

@@ -1,0 +1,140 @@
+"""The history of a Secret's keys: which value each held, and between which times it was written. Pure.
+
+Three facts about a Kubernetes API server carry this (recorded step by step on kube-apiserver 1.36):
+
+* an update that changes nothing moves neither the resourceVersion nor any managedFields time;
+* a write that changes data sets the time of its writer's managedFields entry, in whole seconds of the API server's
+  clock, except that removing a key moves no time at all;
+* a write of metadata alone moves the time of the writer's whole entry too, ``f:data`` included. So a moved time says
+  that data *may* have changed; an unmoved one, with the same keys, that it did not.
+
+While a watch runs, each write arrives as one event and its interval is tight. Across a gap we know less, and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
+from agent.model import SecretView
+
+FOREVER_AGO = float("-inf")
+KEPT_ENTRIES = 16
+"""Per key; what is older becomes one UNOBSERVED entry. Sixteen changes outlive the pods of any sane rotation."""
+
+
+def first_look(view: SecretView, *, at: float, absent_until: float | None) -> SecretMemory:
+    """Begin a history.
+
+    ``absent_until``: until when (API server's clock) we know that there was no such Secret; None: we never looked
+    before, and whatever resolved before ``at`` lies in `before-us`. A Secret that is older than ``absent_until``
+    only came into our sight (it got ESO's label), so it begins as if we had never looked.
+    """
+    if absent_until is None or view.created + 1 < absent_until:
+        known = {key: (Entry(value=value, lo=at, hi=at),) for key, value in view.prints.items()}
+        return _memory(view, first_look=at, keys=known)
+    absent = Entry(value=ABSENT, lo=FOREVER_AGO, hi=FOREVER_AGO)
+    begin = max(absent_until, view.created)
+    end = min(at, view.touched + 1)
+    unsure = (Entry(value=UNOBSERVED, lo=begin, hi=begin),) if view.touched > view.created + 1 else ()
+    keys = {
+        key: (Entry(value=value, lo=begin, hi=max(begin, end)), *unsure, absent) for key, value in view.prints.items()
+    }
+    return _memory(view, first_look=FOREVER_AGO, keys=keys)
+
+
+def watched(memory: SecretMemory, view: SecretView, *, since: float, seen: float) -> SecretMemory:
+    """One write, seen on a running watch. It was done after ``since`` and before ``seen`` (API server's clock)."""
+    if view.resource_version == memory.resource_version:
+        return memory
+    moved = view.touched > memory.touched or view.uid != memory.uid
+    lo = max(since, view.touched) if moved else since
+    hi = min(seen, view.touched + 1) if moved else seen
+    return _changed(memory, view, lo=min(lo, hi), hi=hi, born=lambda _: 0.0, between=None)
+
+
+def after_gap(
+    memory: SecretMemory, view: SecretView, *, confirmed: float, seen: float, born: Callable[[str], float]
+) -> SecretMemory:
+    """What a list shows after we had not been looking since ``confirmed``.
+
+    ``born(key)``: before when the key's new value cannot have existed: the earliest ``created`` of the versions that
+    can have brought it, less the margin between the clocks; 0 where that is not known.
+    """
+    if view.uid == memory.uid and view.resource_version == memory.resource_version:
+        return memory
+    if view.uid == memory.uid and view.touched == memory.touched and view.prints == current(memory):
+        return replace(memory, resource_version=view.resource_version)
+    last_write = min(seen, view.touched + 1) if view.touched != memory.touched else seen
+    return _changed(memory, view, lo=confirmed, hi=max(confirmed, last_write), born=born, between=confirmed)
+
+
+def deleted(memory: SecretMemory, *, since: float, seen: float) -> SecretMemory:
+    """The Secret is gone: every key is absent from some time in between on."""
+    gone = Entry(value=ABSENT, lo=since, hi=seen)
+    keys = {key: old if old[0].value == ABSENT else _bounded((gone, *old)) for key, old in memory.keys.items()}
+    return replace(memory, uid="", resource_version="", keys=keys)
+
+
+def current(memory: SecretMemory) -> dict[str, str]:
+    """The fingerprints as last seen, absent keys left out."""
+    return {key: entries[0].value for key, entries in memory.keys.items() if entries[0].value != ABSENT}
+
+
+def last_change(memory: SecretMemory, keys: tuple[str, ...] | None = None) -> float:
+    """Latest time at which the data of these keys (None: any) was last written, as far as we witnessed it; 0: never."""
+    newest = 0.0
+    for key, entries in memory.keys.items():
+        if (keys is None or key in keys) and len(entries) > 1:
+            newest = max(newest, entries[0].hi)
+    return newest
+
+
+def _memory(view: SecretView, *, first_look: float, keys: dict[str, tuple[Entry, ...]]) -> SecretMemory:
+    return SecretMemory(
+        uid=view.uid,
+        resource_version=view.resource_version,
+        touched=view.touched,
+        first_look=first_look,
+        keys=keys,
+        immutable=view.immutable,
+    )
+
+
+def _changed(
+    memory: SecretMemory,
+    view: SecretView,
+    *,
+    lo: float,
+    hi: float,
+    born: Callable[[str], float],
+    between: float | None,
+) -> SecretMemory:
+    """Put the values of ``view`` on top; ``between``: begin of a span in which anything may have been there."""
+    keys: dict[str, tuple[Entry, ...]] = {}
+    for key in memory.keys.keys() | view.prints.keys():
+        old = memory.keys.get(key) or (Entry(value=ABSENT, lo=memory.first_look, hi=memory.first_look),)
+        value = view.prints.get(key, ABSENT)
+        if between is None:
+            keys[key] = old if value == old[0].value else _bounded((Entry(value=value, lo=lo, hi=hi), *old))
+            continue
+        earliest = born(key) if all(value != entry.value for entry in old) else 0.0
+        new = Entry(value=value, lo=max(lo, min(earliest, hi)), hi=hi, born=earliest)
+        keys[key] = _bounded((new, Entry(value=UNOBSERVED, lo=between, hi=between), *old))
+    return replace(
+        memory,
+        uid=view.uid,
+        resource_version=view.resource_version,
+        touched=view.touched,
+        keys=keys,
+        immutable=view.immutable,
+    )
+
+
+def _bounded(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    if len(entries) <= KEPT_ENTRIES:
+        return entries
+    oldest = entries[KEPT_ENTRIES - 1]
+    return (*entries[: KEPT_ENTRIES - 1], Entry(value=UNOBSERVED, lo=FOREVER_AGO, hi=oldest.hi))

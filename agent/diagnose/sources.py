@@ -1,0 +1,75 @@
+"""Source events: what happened to a vault secret between two sweeps. Pure.
+
+A sweep lists the attributes of each secret's newest version. Its ``created``, its enabled state and its presence are
+evidence; ``updated`` is not, since any edit of a tag moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from agent.memory import SourceMemory, VersionSeen
+from agent.model import SourceState
+
+KEPT_VERSIONS = 16
+
+
+def look(memory: SourceMemory | None, state: SourceState, *, at: float) -> SourceMemory:
+    """What is known of a secret after an answer (complete at ``at``, API server's clock) showed ``state``."""
+    if memory is None:
+        return SourceMemory(
+            state=state, event_at=state.created if state.present else at, seen_at=at, versions=_with(state, ())
+        )
+    if memory.state.identity == state.identity:
+        return memory if memory.state == state else replace(memory, state=state)
+    newer = state.present and state.created > memory.state.created
+    return SourceMemory(
+        state=state,
+        event_at=state.created if newer else at,
+        seen_at=at,
+        witnessed=True,
+        versions=_with(state, memory.versions),
+    )
+
+
+def learn_versions(memory: SourceMemory, versions: Iterable[VersionSeen]) -> SourceMemory:
+    """Add what a version list says; ids and enabled states of a list win over what we had."""
+    merged = {version.created: version for version in memory.versions}
+    merged.update({version.created: version for version in versions})
+    newest_first = sorted(merged.values(), key=lambda version: -version.created)
+    return replace(memory, versions=tuple(newest_first[:KEPT_VERSIONS]))
+
+
+def newest_enabled(memory: SourceMemory) -> VersionSeen | None:
+    """The newest version that may be read, as far as known."""
+    return next((version for version in memory.versions if version.enabled), None)
+
+
+def previous(memory: SourceMemory) -> VersionSeen | None:
+    """The newest enabled version before the current one: the one to go back to."""
+    older = (v for v in memory.versions if v.enabled and v.created < memory.state.created)
+    return next(older, None)
+
+
+def versions_between(memory: SourceMemory, begin: float, end: float) -> tuple[float, ...]:
+    """``created`` of the enabled versions that were the newest at some moment of [begin, end] (vault's clock)."""
+    found = []
+    superseded = float("inf")
+    for version in memory.versions:
+        if version.enabled and version.created <= end and superseded >= begin:
+            found.append(version.created)
+        if version.enabled:
+            superseded = version.created
+    return tuple(found)
+
+
+def _with(state: SourceState, known: tuple[VersionSeen, ...]) -> tuple[VersionSeen, ...]:
+    if not state.present:
+        return known
+    newest = VersionSeen(created=state.created, enabled=state.enabled)
+    former = next((version for version in known if version.created == state.created), None)
+    if former is not None:
+        newest = replace(former, enabled=state.enabled)
+    return (newest, *(version for version in known if version.created != state.created))[:KEPT_VERSIONS]

@@ -1,0 +1,319 @@
+"""Links 1 and 2: does ESO hold what the vault holds, and does the Secret hold what ESO wrote? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent import mapping
+from agent.diagnose.acknowledgement import spec_applied
+from agent.diagnose.sources import newest_enabled
+from agent.diagnose.view import ChainView, Upstream
+from agent.memory import ABSENT, Entry, SourceMemory
+from agent.model import ExternalSecret, Finding, Kind, Link, SourceKey, State
+from agent.policy import Policy
+from agent.times import ago, stamp
+
+INTENDED = frozenset({"SecretDeleted", "SecretMissing"})
+"""Reasons of Ready=True under which ESO means the Secret not to be there."""
+
+
+def judge(view: ChainView, policy: Policy, now: float) -> Upstream:
+    """The state of the two upper links, with a finding for all that is not as it should be."""
+    es = view.es
+    if why := exclusion(view):
+        return _alike(State.EXCLUDED, _finding(view, Link.VAULT, Kind.EXCLUDED, now, why))
+    if why := pinning(es):
+        return _alike(State.PINNED, _finding(view, Link.VAULT, Kind.PINNED, now, why))
+    vault_state, vault_findings = _vault_link(view, policy, now)
+    secret_state, secret_findings, wake = _secret_link(view, policy, now)
+    notes = _lifecycle(view, policy, now)
+    return Upstream(
+        vault=vault_state, secret=secret_state, findings=(*vault_findings, *secret_findings, *notes), wake_at=wake
+    )
+
+
+def exclusion(view: ChainView) -> str:
+    """Why this agent must leave the chain alone altogether; empty: it need not."""
+    es = view.es
+    if es.deleting:
+        return "the ExternalSecret is being deleted"
+    if es.excluded:
+        return es.excluded
+    for key in es.stores:
+        store = view.stores.get(key)
+        if store is not None and (why := mapping.excluded_by_store(store)):
+            return why
+    if es.ready and es.ready_reason in INTENDED:
+        return f"ESO means the Secret not to be there ({es.ready_reason})"
+    return ""
+
+
+def pinning(es: ExternalSecret) -> str:
+    """Why ESO will never fetch a newer value for this chain; empty: it will."""
+    if es.refresh_policy == "CreatedOnce":
+        return "refreshPolicy is CreatedOnce: ESO never syncs it again, and ignores a force-sync"
+    if es.refresh_policy == "Periodic" and es.refresh_interval <= 0:
+        return "refreshInterval is 0: ESO never syncs it again, and ignores a force-sync"
+    if es.uses and all(use.version for use in es.uses):
+        return "every remoteRef names a fixed version"
+    return ""
+
+
+def covered(view: ChainView, key: SourceKey, source: SourceMemory, policy: Policy) -> bool:
+    """Whether ESO has fetched this source's present state for sure.
+
+    Either a force-sync was acknowledged that we wrote after a vault answer had shown this very state (no clocks), or
+    ESO's last good sync *began* later than the event by more than the margin between the two clocks.
+    """
+    if view.memory.covered.get(str(key)) == source.state.identity:
+        return True
+    refreshed = view.es.refresh_time
+    return refreshed is not None and refreshed > source.event_at + policy.margins.vault
+
+
+def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, list[Finding]]:
+    es = view.es
+    if es.ready is False:
+        cause = view.memory.cause or "unknown"
+        detail = view.memory.cause_detail or f"ESO says {es.ready_reason}"
+        since = es.ready_since or now
+        text = f"ESO fails to sync since {stamp(since)}: {detail}"
+        if es.refresh_time is not None:
+            text += f"; last good sync {stamp(es.refresh_time)}"
+        finding = _finding(view, Link.VAULT, Kind.SYNC_FAILED, since, text, cause=cause, remedy=REMEDIES.get(cause, ""))
+        return State.STALE, [finding]
+    if not spec_applied(es):
+        since = es.spec_changed or es.created
+        applied = es.synced_version.partition("-")[0] or "none"
+        text = f"generation {es.generation} of the spec is not synced yet (synced: {applied})"
+        return State.STALE, [_finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
+    stale = list(_stale_sources(view, policy))
+    gone = [_gone(view, key, source) for key, source in view.sources.items() if not source.state.present]
+    disabled = [key for key, source in view.sources.items() if source.state.present and not source.state.enabled]
+    if gone:
+        return State.STALE, gone
+    if stale and not disabled:
+        return State.STALE, [_stale(view, stale)]
+    if view.blind:
+        trouble = view.blind[0]
+        text = "; ".join(dict.fromkeys(blind.detail for blind in view.blind))
+        return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=trouble.cause)]
+    if es.unsupported:
+        return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, es.unsupported, cause="unsupported")]
+    return (State.UNKNOWN if disabled else State.FRESH), []
+
+
+def _stale_sources(view: ChainView, policy: Policy) -> Iterator[tuple[SourceKey, SourceMemory]]:
+    pinned = {key for use, key in view.resolved if use.version}
+    floating = {key for use, key in view.resolved if not use.version}
+    for key, source in view.sources.items():
+        followed = key in floating or key not in pinned
+        if followed and source.state.present and not covered(view, key, source, policy):
+            yield key, source
+
+
+def _stale(view: ChainView, stale: list[tuple[SourceKey, SourceMemory]]) -> Finding:
+    said = "; ".join(f"{key} has the version of {stamp(source.state.created)}" for key, source in stale)
+    refreshed = view.es.refresh_time
+    last = f"ESO's last good sync began {stamp(refreshed)}" if refreshed is not None else "ESO has never synced"
+    since = min(source.event_at for _, source in stale)
+    return _finding(
+        view, Link.VAULT, Kind.STALE, since, f"{said}; {last}", sources=tuple(key for key, _ in stale)
+    )
+
+
+def _gone(view: ChainView, key: SourceKey, source: SourceMemory) -> Finding:
+    text = f"{key} is not in the vault (never created, misspelt, or soft-deleted); the next sync of ESO will fail"
+    return _finding(
+        view, Link.VAULT, Kind.SYNC_FAILED, source.event_at, text,
+        cause="not-found", remedy=REMEDIES["not-found"], sources=(key,),
+    )  # fmt: skip
+
+
+def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, list[Finding], float | None]:
+    es, secret = view.es, view.secret
+    if view.secret_trouble is not None:
+        finding = _finding(
+            view, Link.SECRET, Kind.UNKNOWN, now, view.secret_trouble.detail, cause=view.secret_trouble.cause
+        )
+        return State.UNKNOWN, [finding], None
+    name = f"Secret {es.key.namespace}/{es.target}"
+    if secret is None or secret.deleting:
+        text = f"{name} {'is being deleted' if secret else 'is not there'}"
+        return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_SECRET, now, text)], None
+    conflict = _conflict(view, now)
+    if conflict is not None:
+        return State.UNKNOWN, [conflict], None
+    expected = mapping.expected_keys(es)
+    missing = sorted((expected or frozenset()) - secret.prints.keys())
+    if (by_hand := _needs_hand(view, now)) is not None:
+        return State.STALE, [by_hand], None
+    if secret.hash_fits is False:
+        text = f"{name} is not as ESO wrote it: its data does not fit ESO's data-hash annotation"
+        return State.STALE, [_finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, now, text)], None
+    if missing:
+        text = f"{name} lacks {', '.join(missing)}"
+        return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_KEY, now, text)], None
+    if (stuck := _stuck(view, policy)) is not None:
+        return State.STALE, [stuck], None
+    return _changed_elsewhere(view, policy, now)
+
+
+def _changed_elsewhere(view: ChainView, policy: Policy, now: float) -> tuple[State, list[Finding], float | None]:
+    """A data change that no good sync of ESO explains.
+
+    ESO's own write carries the time of its managedFields entry; a later sync would have undone a foreign change; and a
+    force-sync that we saw acknowledged after the change has rewritten the data.
+    """
+    secret, es = view.secret, view.es
+    if secret is None or secret.foreign_wrote is None or not secret.foreign_writers:
+        return State.FRESH, [], None
+    wrote = secret.foreign_wrote
+    refreshed = es.refresh_time if es.refresh_time is not None else 0.0
+    explained = (
+        (secret.eso_wrote is not None and secret.eso_wrote > wrote)
+        or refreshed > wrote
+        or view.memory.covered_at > wrote + 1
+        or not _moved_at(view, wrote)
+    )
+    if explained:
+        return State.FRESH, [], None
+    due = wrote + policy.timing.changed_elsewhere_cover
+    if now < due:
+        return State.FRESH, [], due
+    text = (
+        f"Secret {secret.key} was changed at {stamp(wrote)} by {', '.join(secret.foreign_writers)},"
+        f" later than ESO's last good sync ({stamp(refreshed) if refreshed else 'never'})"
+    )
+    return State.STALE, [_finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, wrote, text)], None
+
+
+def _moved_at(view: ChainView, wrote: float) -> bool:
+    """Whether we saw the data move with that write, or cannot tell because it came before our first look.
+
+    A write that leaves the data as it was (a backup restored with the current values) is nothing.
+    """
+    memory = view.secret_memory
+    if memory is None or wrote + 1 < memory.first_look:
+        return True
+    return any(entries[0].hi >= wrote and _differs_from_before(entries) for entries in memory.keys.values())
+
+
+def _differs_from_before(entries: tuple[Entry, ...]) -> bool:
+    before = next((entry.value for entry in entries[1:] if entry.value != ABSENT), entries[0].value)
+    return before != entries[0].value
+
+
+def _stuck(view: ChainView, policy: Policy) -> Finding | None:
+    """ESO reports success and cannot write: `target.immutable` freezes the data that the Secret was created with."""
+    secret, es = view.secret, view.es
+    if secret is None or not es.immutable or es.ready is not True:
+        return None
+    younger = [
+        (key, source)
+        for key, source in view.sources.items()
+        if source.state.present
+        and source.state.enabled
+        and source.state.created > secret.created + policy.margins.vault
+        and covered(view, key, source, policy)
+    ]
+    if not younger:
+        return None
+    said = "; ".join(f"{key} has the version of {stamp(source.state.created)}" for key, source in younger)
+    text = (
+        f"Ready=True, but target.immutable keeps ESO from writing: Secret {secret.key} was created"
+        f" {stamp(secret.created)}, and {said}"
+    )
+    since = min(source.event_at for _, source in younger)
+    return _finding(
+        view, Link.SECRET, Kind.STUCK, since, text, sources=tuple(key for key, _ in younger), remedy=REMEDIES["stuck"]
+    )
+
+
+def _needs_hand(view: ChainView, now: float) -> Finding | None:
+    secret, es = view.secret, view.es
+    if secret is None:
+        return None
+    command = f"kubectl -n {secret.key.namespace} delete secret {secret.key.name}"
+    if secret.immutable and not es.immutable and secret.hash_fits is False:
+        text = f"Secret {secret.key} is immutable, ESO could not update it (its data-hash is that of newer data)"
+    elif es.template_type and secret.type != es.template_type:
+        text = f"Secret {secret.key} has type {secret.type}, the spec wants {es.template_type}; a type cannot be changed"
+    else:
+        return None
+    return _finding(view, Link.SECRET, Kind.STUCK_NEEDS_HAND, now, text, remedy=f"run: {command}")
+
+
+def _conflict(view: ChainView, now: float) -> Finding | None:
+    mine = mapping.expected_keys(view.es) or frozenset()
+    for rival, keys in view.rivals:
+        if shared := sorted(mine & keys):
+            text = f"{rival} claims the same keys of Secret {view.es.target}: {', '.join(shared)}"
+            return _finding(view, Link.SECRET, Kind.CONFLICT, now, text)
+    return None
+
+
+def _lifecycle(view: ChainView, policy: Policy, now: float) -> list[Finding]:
+    notes = []
+    for key, source in view.sources.items():
+        state = source.state
+        if not state.present:
+            continue
+        if not state.enabled:
+            enabled = newest_enabled(source)
+            rest = f"the newest enabled one is of {stamp(enabled.created)}" if enabled else "no enabled one is known"
+            text = f"the newest version of {key}, of {stamp(state.created)}, is disabled; {rest}"
+            notes.append(
+                _finding(view, Link.VAULT, Kind.DISABLED, source.event_at, text, sources=(key,), remedy=REMEDIES["disabled"])
+            )
+        elif state.not_before is not None and state.not_before > now:
+            text = f"{key} is not valid before {stamp(state.not_before)}"
+            notes.append(_finding(view, Link.VAULT, Kind.NOT_YET_VALID, state.created, text, sources=(key,)))
+        elif state.expires is not None and state.expires <= now:
+            text = f"{key} expired {stamp(state.expires)} ({ago(now - state.expires)} ago)"
+            notes.append(_finding(view, Link.VAULT, Kind.EXPIRED, state.expires, text, sources=(key,)))
+        elif state.expires is not None and state.expires - now < policy.report.expiry_horizon:
+            text = f"{key} expires {stamp(state.expires)} (in {ago(state.expires - now)})"
+            notes.append(_finding(view, Link.VAULT, Kind.EXPIRING, state.created, text, sources=(key,)))
+    return notes
+
+
+def _alike(state: State, finding: Finding) -> Upstream:
+    return Upstream(vault=state, secret=state, findings=(finding,))
+
+
+def _finding(
+    view: ChainView,
+    link: Link,
+    kind: Kind,
+    since: float,
+    evidence: str,
+    *,
+    cause: str = "",
+    remedy: str = "",
+    sources: tuple[SourceKey, ...] = (),
+) -> Finding:
+    # The first time at which we found it stays, so that a finding's age survives restarts and repeated looks.
+    known = view.memory.since.get(kind.value)
+    return Finding(
+        chain=view.es.key, link=link, kind=kind, since=min(since, known) if known else since,
+        evidence=evidence, cause=cause, remedy=remedy, sources=sources,
+    )  # fmt: skip
+
+
+REMEDIES = {
+    "access-denied": "grant ESO's identity read access to secrets (role Key Vault Secrets User) on the vault",
+    "forbidden-by-firewall": "let ESO's network through the vault's firewall",
+    "not-found": "recover or create the secret in the vault, or correct remoteRef.key",
+    "disabled": "enable the newest version, or set a new one",
+    "throttled": "the vault is throttling: nothing to do unless it lasts",
+    "unreachable": "look at the network between ESO and the vault",
+    "store": "look at the SecretStore that the ExternalSecret names",
+    "immutable-target": "the Secret is immutable: delete it, ESO writes it anew",
+    "not-owned": "another ExternalSecret owns the Secret",
+    "property": "correct remoteRef.property, or the vault secret's JSON",
+    "credential": "ESO cannot get a token: look at its identity",
+    "stuck": "allow the step recreate for this namespace, or delete the Secret by hand: ESO writes it anew",
+    "unknown": "kubectl describe externalsecret shows ESO's own words",
+}
+"""What to do about a failed sync, by cause."""

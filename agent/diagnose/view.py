@@ -1,0 +1,75 @@
+"""What a diagnosis looks at: everything known of one chain at one moment, immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from agent.memory import ChainMemory, SecretMemory, SourceMemory
+from agent.model import (
+    ContainerVerdict,
+    ExternalSecret,
+    Finding,
+    Link,
+    ObjectKey,
+    Pod,
+    SecretStore,
+    SecretView,
+    SourceKey,
+    SourceUse,
+    State,
+    StoreKey,
+    Trouble,
+)
+
+
+class ChainView(msgspec.Struct, frozen=True, kw_only=True):
+    """One ExternalSecret with all that its verdict rests on."""
+
+    es: ExternalSecret
+    stores: Mapping[StoreKey, SecretStore]
+    sources: Mapping[SourceKey, SourceMemory]
+    resolved: tuple[tuple[SourceUse, SourceKey], ...] = ()  # uses whose vault may be looked at
+    blind: tuple[Trouble, ...] = ()  # why some source could not be looked at: store refused, vault down, ...
+    secret: SecretView | None = None
+    secret_memory: SecretMemory | None = None
+    secret_trouble: Trouble | None = None  # Secrets of the namespace cannot be read
+    memory: ChainMemory = ChainMemory()
+    rivals: tuple[tuple[ObjectKey, frozenset[str]], ...] = ()  # other chains with the same target, and their keys
+    pods: tuple[Pod, ...] = ()
+    pods_trouble: Trouble | None = None
+    nodes_down: frozenset[str] = frozenset()
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on links 1 and 2."""
+
+    vault: State
+    secret: State
+    findings: tuple[Finding, ...] = ()
+    wake_at: float | None = None  # when time alone may change the verdict
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether nothing may be recycled on this chain's account now."""
+        return not (self.vault is State.FRESH and self.secret is State.FRESH)
+
+
+class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on a whole chain."""
+
+    chain: ObjectKey
+    upstream: Upstream
+    containers: State
+    findings: tuple[Finding, ...]
+    verdicts: tuple[ContainerVerdict, ...] = ()  # containers that are not fresh; all of them if asked in full
+    fresh: int = 0  # containers that are fresh or assumed
+    changed_at: float = 0.0  # newest data change or source event, API server's clock: where `settle` counts from
+    wake_at: float | None = None
+
+    def state(self, link: Link) -> State:
+        """The state of one link."""
+        if link is Link.VAULT:
+            return self.upstream.vault
+        return self.upstream.secret if link is Link.SECRET else self.containers
