@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
+from agent.model import Trouble
+
 _LONGEST = 400
 _NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
@@ -109,6 +111,19 @@ def problem(
         message, causes = "the object was rejected (the server's words are withheld: they may quote it)", ()
     kind = Conflict if code == 409 else ApiProblem
     return kind(code, _bounded(status.reason or phrase), message, retry_after=retry_after, causes=causes)
+
+
+def trouble_of(error: Exception) -> Trouble:
+    """The same in the words that reports use."""
+    if isinstance(error, Unreachable):
+        return Trouble(cause="unreachable", detail=error.detail)
+    if not isinstance(error, ApiProblem):
+        return Trouble(cause="bad-answer", detail=_bounded(str(error)))
+    cause = _CAUSES.get(error.code, "server-error" if error.code >= 500 else "refused")
+    return Trouble(cause=cause, detail=_bounded(str(error)))
+
+
+_CAUSES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 410: "expired", 429: "throttled"}
 
 
 def unreachable(host: str, error: Exception, read_timeout: float) -> Unreachable:
