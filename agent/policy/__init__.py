@@ -6,7 +6,9 @@ from .loading import default, load, loads
 from .numbers import Limits, Margins, Reading, Report, Timing
 from .policy import Pause, Policy
 from .problems import PolicyError, Problem
+from .reloading import PolicyFile
 from .rules import Canary, LogCanary, RecycleRule, SyncRule, VaultRule, Window
+from .schema import schema
 from .windows import closes_at, is_open, next_opening
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Pause",
     "Policy",
     "PolicyError",
+    "PolicyFile",
     "Problem",
     "Reading",
     "RecycleRule",
@@ -31,4 +34,5 @@ __all__ = [
     "load",
     "loads",
     "next_opening",
+    "schema",
 ]

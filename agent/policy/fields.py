@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -22,9 +23,9 @@ from .problems import show
 FROM_FILE = "from-file"
 """Validation context of everything that a person wrote."""
 
-DURATION_PATTERN = r"^(?=.)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?$"
+DURATION_PATTERN = r"^(?=.)(\d{1,9}d)?(\d{1,9}h)?(\d{1,9}m)?(\d{1,9}s)?(\d{1,9}ms)?$"
 _DURATION = re.compile(DURATION_PATTERN, re.ASCII)
-_SECONDS = (86400, 3600, 60, 1)
+_UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}  # milliseconds, largest first
 LONGEST = 10 * 365 * 86400.0
 """Ten years in seconds: longer is a typing error, and would overflow dates."""
 
@@ -38,23 +39,29 @@ def mistake(message: str, field: str = "") -> PydanticCustomError:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds in ``15s``, ``5m``, ``2h``, ``30d``, ``1m30s`` (largest unit first). Raises ValueError."""
-    found = _DURATION.match(text)
+    """Seconds in ``15s``, ``5m``, ``2h``, ``30d``, ``1m30s``, ``500ms`` (largest unit first). Raises ValueError."""
+    found = _DURATION.fullmatch(text)
     if found is None:
         raise ValueError(f"expected a duration such as 15s, 5m, 2h, 30d or 1m30s; found {show(text)}")
-    seconds = float(sum(int(part[:-1]) * unit for part, unit in zip(found.groups(), _SECONDS, strict=True) if part))
+    parts = zip(found.groups(), _UNITS.items(), strict=True)
+    seconds = sum(int(part.removesuffix(unit)) * size for part, (unit, size) in parts if part) / 1000
     if seconds > LONGEST:
         raise ValueError(f"expected at most 3650d; found {text}")
     return seconds
 
 
 def spell_duration(seconds: float) -> str:
-    """The shortest text in a file that means these seconds; fractions, which no file can hold, are rounded."""
-    rest, text = round(seconds), ""
-    for letter, unit in zip("dhms", _SECONDS, strict=True):
-        count, rest = divmod(rest, unit)
-        text += f"{count}{letter}" if count else ""
+    """The text in a file that means these seconds, to the millisecond."""
+    rest, text = round(seconds * 1000), ""
+    for unit, size in _UNITS.items():
+        count, rest = divmod(rest, size)
+        text += f"{count}{unit}" if count else ""
     return text or "0s"
+
+
+def spell_moment(moment: float) -> str:
+    """RFC 3339 of unix seconds."""
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _to_seconds(value: object, info: ValidationInfo) -> object:
@@ -84,10 +91,6 @@ def _to_moment(value: object, info: ValidationInfo) -> object:
     return value
 
 
-def _text_schema(pattern: str, example: str) -> dict[str, Any]:
-    return {"type": "string", "pattern": pattern, "examples": [example]}
-
-
 class _AsText:
     """Tells the JSON Schema how a value looks in the file, where that differs from how code holds it."""
 
@@ -95,20 +98,38 @@ class _AsText:
         self._pattern, self._example = pattern, example
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        return _text_schema(self._pattern, self._example)
+        return {"type": "string", "pattern": self._pattern, "examples": [self._example]}
 
 
-Duration = Annotated[float, Field(ge=0, le=LONGEST), BeforeValidator(_to_seconds), _AsText(DURATION_PATTERN, "15s")]
+_seconds = (
+    BeforeValidator(_to_seconds),
+    PlainSerializer(spell_duration, when_used="json"),
+    _AsText(DURATION_PATTERN, "15s"),
+)
+
+Duration = Annotated[float, Field(ge=0, le=LONGEST), *_seconds]
 """Seconds, zero or more."""
 
-Span = Annotated[float, Field(ge=1, le=LONGEST), BeforeValidator(_to_seconds), _AsText(DURATION_PATTERN, "15s")]
-"""Seconds, one or more."""
+Span = Annotated[float, Field(ge=0.1, le=LONGEST), *_seconds]
+"""Seconds, a tenth or more: what is repeated without a pause would never end."""
 
-Moment = Annotated[float, BeforeValidator(_to_moment), _AsText(MOMENT_PATTERN, "2026-12-01T00:00:00Z")]
+Moment = Annotated[
+    float,
+    BeforeValidator(_to_moment),
+    PlainSerializer(spell_moment, when_used="json"),
+    _AsText(MOMENT_PATTERN, "2026-12-01T00:00:00Z"),
+]
 """Unix seconds."""
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 """A whole number, one or more."""
+
+
+_WORDS = {"opens": "from", "closes": "to"}  # `from` is no name in Python
+
+
+def _in_file(name: str) -> str:
+    return _WORDS.get(name) or to_camel(name)
 
 
 class Section(BaseModel):
@@ -119,7 +140,7 @@ class Section(BaseModel):
         extra="forbid",
         strict=True,
         allow_inf_nan=False,
-        alias_generator=to_camel,
+        alias_generator=_in_file,
         validate_by_name=True,
         validate_by_alias=True,
         protected_namespaces=(),
@@ -130,3 +151,9 @@ class Section(BaseModel):
         """Twelve hex digits that stay the same while the content, defaults included, does."""
         content = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed, unchecked; its digest is its own."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("digest", None)
+        return copy

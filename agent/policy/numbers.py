@@ -40,7 +40,8 @@ class Margins(Section):
     vault: Duration = Field(default=30.0, description="Between Key Vault's clock and that of ESO or the API server.")
     node: Duration = Field(default=5.0, description="Between a node's clock and the API server's.")
     kubelet_lag: Duration = Field(
-        default=2.0, description="How much older than the start of a container the Secret may be that kubelet gives it."
+        default=2.0,
+        description="How long before the pod's creation or the previous run's end kubelet may have fetched the Secret.",
     )
 
 
@@ -88,7 +89,7 @@ class Timing(Section):
     )
     sub_path_lag: Duration = Field(
         default=120.0,
-        description="How much older than a container's start the Secret may be that its subPath mounts show.",
+        description="The same for subPath mounts, which kubelet fills from a copy of its own: see margins.kubeletLag.",
     )
     crash_loop_window: Duration = Field(
         default=600.0, description="A run that ended within this time, and no readiness since, make a crash loop."

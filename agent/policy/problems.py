@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ class PolicyError(Exception):
         super().__init__("\n".join(str(each) for each in self.problems))
 
 
+_PLAIN = re.compile(r"[\w.-]{1,60}")
+
 Path = tuple[str | int, ...]
 """Keys and indexes from the document's root to a node."""
 
@@ -42,7 +45,8 @@ def spell(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if text else part
+            name = part if _PLAIN.fullmatch(part) else show(part)
+            text += f".{name}" if text else name
     return text or "policy"
 
 

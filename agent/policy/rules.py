@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -12,9 +12,9 @@ from . import globs, patterns
 from .fields import Duration, Section, Span, mistake
 from .problems import show
 
-_NAMESPACE = re.compile(r"[a-z0-9*?-]{1,63}", re.ASCII)
-_VAULT = re.compile(r"(?=.{3,24}$)[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
-_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+_NAMESPACE = re.compile(r"^[a-z0-9*?-]{1,63}$", re.ASCII)
+_VAULT = re.compile(r"^(?=.{3,24}$)[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$", re.ASCII)
+_TIME = re.compile(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", re.ASCII)
 NOT_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 """Names that resolve on some machines and mean something else on each."""
 
@@ -55,7 +55,11 @@ def _zone(name: str) -> str:
     return name
 
 
-Namespace = Annotated[str, Field(max_length=253), AfterValidator(_namespace)]
+def _looks(pattern: re.Pattern[str], also: str = "") -> Any:
+    return Field(json_schema_extra={"pattern": pattern.pattern + (f"|^{also}$" if also else "")})
+
+
+Namespace = Annotated[str, Field(max_length=253), _looks(_NAMESPACE), AfterValidator(_namespace)]
 Regexp = Annotated[str, Field(json_schema_extra={"maxLength": patterns.LONGEST_PATTERN}), AfterValidator(_regexp)]
 Namespaces = Annotated[tuple[Namespace, ...], Field(min_length=1, max_length=500)]
 
@@ -75,7 +79,9 @@ class Rule(Section):
 class VaultRule(Rule):
     """A vault that may be looked at on behalf of some namespaces. No request leaves for any other."""
 
-    name: str = Field(description="Name of the vault: prod-kv for https://prod-kv.vault.azure.net.")
+    name: Annotated[str, _looks(_VAULT)] = Field(
+        description="Name of the vault: prod-kv for https://prod-kv.vault.azure.net."
+    )
     suffix: Literal["vault.azure.net", "vault.azure.cn", "vault.usgovcloudapi.net"] = Field(
         default="vault.azure.net", description="Domain of the vault's cloud: public, China or US Government."
     )
@@ -93,7 +99,7 @@ class VaultRule(Rule):
             raise mistake(
                 f"expected the name alone, such as prod-kv, and the cloud's domain in suffix; found {show(name)}"
             )
-        if not _VAULT.fullmatch(name.lower()):
+        if not _VAULT.fullmatch(name):
             raise mistake(
                 "expected the name of a vault: 3 to 24 letters, digits and single hyphens, beginning with a letter; "
                 f"found {show(name)}"
@@ -133,9 +139,9 @@ class Window(Section):
     days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=7)] = Field(
         default=WEEK, description="Days on which the window opens; it may close on the next."
     )
-    opens: str = Field(alias="from", description="Time of day at which it opens, HH:MM.")
-    closes: str = Field(
-        alias="to", description="Time of day at which it closes; before `from`: on the next day; equal: 24 hours later."
+    opens: Annotated[str, _looks(_TIME)] = Field(description="Time of day at which it opens, HH:MM.")
+    closes: Annotated[str, _looks(_TIME, also="24:00")] = Field(
+        description="Time of day at which it closes, to 24:00; before `from`: on the next day; equal: a day later."
     )
     time_zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = Field(
         description="IANA name of the time zone, such as Europe/Berlin."

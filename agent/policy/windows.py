@@ -1,8 +1,8 @@
 """When disruption is allowed: "is now inside", on the wall clock of the window's zone.
 
-Whether a window is open is a question about what a clock on the wall shows, so a change of the zone's clock needs no rule
-of its own: an hour that is skipped is skipped, one that is repeated counts twice. When it opens or closes next is found
-among the few moments at which the answer can change: the window's own times, and the changes of the zone's clock.
+Whether a window is open is a question about what a clock on the wall shows, so a change of the zone's clock needs no
+rule of its own: an hour that is skipped is skipped, one that is repeated counts twice. When it opens or closes next is
+found among the few moments at which the answer can change: the window's own times, and the changes of the zone's clock.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _clock_changes(zone: ZoneInfo, now: float) -> Iterator[float]:
     for _ in range((_HORIZON_DAYS + 2) * 4):
         after = before + _DAY / 4
         if _offset(zone, before) != _offset(zone, after):
-            yield _first_with(zone, int(before), int(after) + 1)
+            yield _first_with(zone, int(before), int(after))
         before = after
 
 
