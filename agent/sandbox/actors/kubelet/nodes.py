@@ -1,0 +1,69 @@
+"""The Node objects of the kubelet's nodes."""
+
+from __future__ import annotations
+
+from agent.sandbox.actors.controller.objects import condition
+from agent.sandbox.client import NODES, PODS, ApiError, KubeClient, Object
+from agent.sandbox.clock import WorldClock
+
+
+def _ready(up: bool, now: str) -> Object:
+    if up:
+        told = {"status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
+    else:
+        told = {"status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+    return {"type": "Ready", **told, "lastHeartbeatTime": now, "lastTransitionTime": now}
+
+
+def node_object(name: str, now: str, *, pods: int, log_port: int | None) -> Object:
+    """A node as its kubelet registers it. Only the InternalIP, for a Hostname would be looked up and preferred."""
+    capacity = {"cpu": "64", "memory": "256Gi", "pods": str(pods)}
+    status: Object = {
+        "capacity": capacity,
+        "allocatable": dict(capacity),
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "conditions": [_ready(True, now)],
+    }
+    if log_port:
+        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": log_port}}
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {},
+        "status": status,
+    }
+
+
+async def register(client: KubeClient, node: Object) -> None:
+    """Create the Node, or take over the one that is there."""
+    try:
+        await client.create(NODES, None, node)
+    except ApiError as error:
+        if error.code != 409:
+            raise
+    body = {"status": node["status"]}
+    await client.merge_patch(NODES, None, node["metadata"]["name"], body, subresource="status")
+
+
+async def report_ready(client: KubeClient, clock: WorldClock, name: str, up: bool) -> None:
+    """Say that a node's kubelet is heard of, or is not any more."""
+    body = {"status": {"conditions": [_ready(up, clock.rfc3339())]}}
+    await client.merge_patch(NODES, None, name, body, subresource="status")
+
+
+async def mark_unready(client: KubeClient, clock: WorldClock, pod: Object) -> None:
+    """What the node lifecycle controller does to the pods of a lost node: Ready becomes False, nothing else."""
+    found = condition(pod, "Ready")
+    if not found or found["status"] != "True":
+        return
+    changed = {**found, "status": "False", "lastTransitionTime": clock.rfc3339()}
+    conditions = [changed if c is found else c for c in pod["status"]["conditions"]]
+    meta = pod["metadata"]
+    body = {"metadata": {"uid": meta["uid"]}, "status": {"conditions": conditions}}
+    try:
+        await client.merge_patch(PODS, meta["namespace"], meta["name"], body, subresource="status")
+    except ApiError as error:
+        if error.code not in (404, 409):
+            raise
