@@ -1,0 +1,76 @@
+"""The log subresource of pods; the lines come from whoever plays the kubelet."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.sandbox.apiserver.kinds import PODS
+from agent.sandbox.apiserver.status import StatusError, bad_request
+from agent.sandbox.apiserver.writes import Writes
+
+Lines = list[tuple[float, str]]
+LogProvider = Callable[[str, str, str, bool], "Awaitable[Lines | None] | Lines | None"]
+"""(namespace, pod, container, previous) -> (unix seconds, line) in order, or None if there is no such log."""
+
+
+def _container(pod: dict[str, Any], wanted: str) -> str:
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    plain = [container["name"] for container in spec.get("containers") or ()]
+    if not wanted:
+        if len(plain) == 1:
+            return str(plain[0])
+        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(plain)}]")
+    init = [container["name"] for container in spec.get("initContainers") or ()]
+    if wanted not in plain + init:
+        raise bad_request(f"container {wanted} is not valid for pod {name}")
+    return wanted
+
+
+def _moment(at: float) -> str:
+    whole = datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{int((at % 1) * 1_000_000_000):09d}Z"
+
+
+def _number(query: dict[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise StatusError(422, "Invalid", f'PodLogOptions "" is invalid: {name}: Invalid value: "{text}"')
+    return int(text)
+
+
+def _since(query: dict[str, str], now: float) -> float:
+    if (seconds := _number(query, "sinceSeconds")) is not None:
+        return now - seconds
+    if not query.get("sinceTime"):
+        return float("-inf")
+    try:
+        return datetime.fromisoformat(query["sinceTime"]).timestamp()
+    except ValueError as error:
+        raise bad_request(f"sinceTime: {query['sinceTime']!r} is no RFC 3339 time") from error
+
+
+async def read_log(
+    writes: Writes, provider: LogProvider | None, namespace: str, name: str, query: dict[str, str]
+) -> bytes:
+    """The text of a container's log. Raises StatusError 400, 404 or 422."""
+    pod = writes.existing(PODS, namespace, name).decoded()
+    container = _container(pod, query.get("container", ""))
+    previous = query.get("previous") in ("true", "1")
+    found = provider(namespace, name, container, previous) if provider else None
+    lines = await found if inspect.isawaitable(found) else found
+    if lines is None:
+        if previous:
+            raise bad_request(f'previous terminated container "{container}" in pod "{name}" not found')
+        raise bad_request(f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating')
+    since = _since(query, writes.clock.now())
+    lines = [(at, line) for at, line in lines if at >= since]
+    if (tail := _number(query, "tailLines")) is not None:
+        lines = lines[-tail:] if tail else []
+    stamped = query.get("timestamps") in ("true", "1")
+    text = "".join(f"{_moment(at)} {line}\n" if stamped else f"{line}\n" for at, line in lines)
+    return text.encode()[: _number(query, "limitBytes")]
