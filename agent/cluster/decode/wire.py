@@ -6,6 +6,7 @@ one page, so they stay outside the garbage collector's view.
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import datetime
 from typing import Annotated, Any
@@ -47,8 +48,8 @@ class ManagedEntry(Wire):
     class Fields(Wire, rename={"data": "f:data", "spec": "f:spec"}):
         """The two branches that matter; what is below them is skipped."""
 
-        data: msgspec.Raw | None = None
-        spec: msgspec.Raw | None = None
+        data: msgspec.Raw = EMPTY
+        spec: msgspec.Raw = EMPTY
 
     manager: str = ""
     time: Time | None = None
@@ -104,6 +105,31 @@ class LabelSelector(Wire):
         )
 
 
+_LOCATED = re.compile(r"(.*?)(?: - at `(?:key in )?`?\$(.*?)`?)?", re.DOTALL)
+_SAFE = re.compile(
+    r"Expected `[a-z0-9_ |]{1,80}`, got `[a-z]{1,20}`"
+    r"|Object missing required field `[A-Za-z0-9:_.]{1,60}`"
+    r"|Invalid RFC3339 encoded datetime|Invalid base64 encoded string"
+    r"|Expected `[a-z]+` with a timezone component"
+)
+
+
+def located(problem: Exception, below: str = "") -> tuple[str, str]:
+    """Field and message of a decoding error, made only of words that no value can have put there."""
+    if isinstance(problem, UnicodeDecodeError):
+        return below, "is no UTF-8 text"
+    if isinstance(problem, RecursionError):
+        return below, "is nested too deeply"
+    if not isinstance(problem, msgspec.ValidationError):
+        return below, "is no JSON"
+    found = _LOCATED.fullmatch(str(problem))
+    message, path = (found[1], found[2] or "") if found else ("", "")
+    if not re.fullmatch(r"[A-Za-z0-9_.:\[\]]{0,200}", path):
+        path = ""
+    field = (below + path if below else path.removeprefix(".")).replace("[...]", "")
+    return field, message[0].lower() + message[1:] if _SAFE.fullmatch(message) else "is not of the expected shape"
+
+
 def key_of(meta: Any) -> ObjectKey:
     """Namespace and name; namespaces repeat, so they are shared. Raises Unfit."""
     if not meta.name:
@@ -111,6 +137,11 @@ def key_of(meta: Any) -> ObjectKey:
     if not meta.namespace:
         raise Unfit("metadata.namespace", "is missing")
     return ObjectKey(sys.intern(meta.namespace), meta.name)
+
+
+def present(text: msgspec.Raw) -> bool:
+    """Whether a field that is kept as text was given, and not as null."""
+    return bytes(text) not in (b"", b"null")
 
 
 def seconds(time: datetime | None) -> float | None:

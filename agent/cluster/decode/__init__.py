@@ -1,0 +1,228 @@
+"""From the API server's bytes to the domain, without anything in between that lives longer than a page.
+
+A page of well-formed objects is decoded in one go. Where that fails, each object is decoded by itself, so that a
+malformed one costs only itself: it is named, with its field, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from agent.cluster.decode import externalsecrets, others, pods, secrets, stores, workloads
+from agent.cluster.decode.page import BadAnswer, DomainObject, Event, Malformed, Page
+from agent.cluster.decode.wire import EMPTY, Unfit, Wire, located
+from agent.fingerprint import Fingerprints
+from agent.model import ObjectKey
+
+__all__ = [
+    "RESOURCES",
+    "BadAnswer",
+    "DomainObject",
+    "Event",
+    "Malformed",
+    "Page",
+    "decode_event",
+    "decode_object",
+    "decode_page",
+]
+
+_T = TypeVar("_T")
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class ListMeta(
+    Wire,
+    rename={"continue_token": "continue", "resource_version": "resourceVersion", "remaining": "remainingItemCount"},
+):
+    """metadata of a list."""
+
+    resource_version: str = ""
+    continue_token: str | None = None
+    remaining: int | None = None
+
+
+class ListWire(Wire, Generic[_T]):
+    """A list of objects; the API server may write an empty one as null."""
+
+    items: list[_T] | None
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+
+
+class LineWire(Wire):
+    """One line of a watch."""
+
+    type: str
+    object: msgspec.Raw = EMPTY
+
+
+class SketchMeta(Wire):
+    """The least that is worth saving of an object's metadata; each may have any type."""
+
+    name: msgspec.Raw = EMPTY
+    namespace: msgspec.Raw = EMPTY
+    resource_version: msgspec.Raw = EMPTY
+    annotations: dict[str, msgspec.Raw] | None = None
+
+
+class Sketch(Wire):
+    """What can be said of an object that does not decode."""
+
+    metadata: SketchMeta = msgspec.field(default_factory=SketchMeta)
+    code: int = 0
+    reason: str | None = None
+
+
+class _Kind:
+    """One resource: its wire shape, and what is made of it."""
+
+    def __init__(self, wire: type[Any], project: Callable[[Any, Fingerprints | None], DomainObject]) -> None:
+        self.project = project
+        self.one: msgspec.json.Decoder[Any] = msgspec.json.Decoder(wire)
+        self.page: msgspec.json.Decoder[ListWire[Any]] = msgspec.json.Decoder(ListWire[wire])  # type: ignore[valid-type]
+
+
+_KINDS = {
+    "externalsecrets": _Kind(externalsecrets.ExternalSecretWire, externalsecrets.external_secret),
+    "secretstores": _Kind(stores.StoreWire, stores.secret_store),
+    "clustersecretstores": _Kind(stores.StoreWire, stores.cluster_secret_store),
+    "secrets": _Kind(secrets.SecretWire, secrets.secret_view),
+    "pods": _Kind(pods.PodWire, pods.pod),
+    "deployments": _Kind(workloads.WorkloadWire, workloads.deployment),
+    "statefulsets": _Kind(workloads.WorkloadWire, workloads.stateful_set),
+    "daemonsets": _Kind(workloads.WorkloadWire, workloads.daemon_set),
+    "replicasets": _Kind(workloads.ReplicaSetWire, workloads.replica_set),
+    "namespaces": _Kind(others.NamespaceWire, others.namespace),
+    "nodes": _Kind(others.NodeWire, others.node),
+    "poddisruptionbudgets": _Kind(others.BudgetWire, others.budget),
+    "pushsecrets": _Kind(others.PushWire, others.push_source),
+}
+RESOURCES = frozenset(_KINDS)
+"""Every resource that can be decoded, by plural."""
+
+_raw_page = msgspec.json.Decoder(ListWire[msgspec.Raw])
+_line = msgspec.json.Decoder(LineWire)
+_sketch = msgspec.json.Decoder(Sketch)
+_text = msgspec.json.Decoder(str)
+
+
+def decode_page(resource: str, body: bytes, fingerprints: Fingerprints | None = None) -> Page:
+    """One page of a list. Objects that cannot be used are named in ``malformed``.
+
+    Without ``fingerprints`` Secrets come without any word on their data. Raises BadAnswer only for what is no list.
+    """
+    kind = _KINDS[resource]
+    items: list[DomainObject] = []
+    malformed: list[Malformed] = []
+    try:
+        typed = kind.page.decode(body)
+    except _BROKEN:
+        listing = _one_by_one(body)
+        for text in listing.items or ():
+            _collect(_decoded(resource, text, fingerprints), items, malformed)
+        return _page(listing.metadata, items, malformed)
+    project = kind.project
+    for wire in typed.items or ():
+        try:
+            items.append(project(wire, fingerprints))
+        except Unfit as unfit:
+            malformed.append(_unfit(resource, wire.metadata, unfit))
+    return _page(typed.metadata, items, malformed)
+
+
+def decode_object(resource: str, body: bytes, fingerprints: Fingerprints | None = None) -> DomainObject | Malformed:
+    """One object, as a get or a patch answers it."""
+    return _decoded(resource, body, fingerprints)
+
+
+def decode_event(resource: str, line: bytes, fingerprints: Fingerprints | None = None) -> Event:
+    """One line of a watch. Raises BadAnswer for what is no event."""
+    try:
+        event = _line.decode(line)
+    except _BROKEN:
+        raise BadAnswer("a line of a watch is no event") from None
+    sketch = _sketched(event.object)
+    version = _plain(sketch.metadata.resource_version)
+    if event.type == "BOOKMARK":
+        ends = "k8s.io/initial-events-end" in (sketch.metadata.annotations or {})
+        return Event(type=event.type, resource_version=version, initial_end=ends)
+    if event.type == "ERROR":
+        return Event(type=event.type, code=sketch.code, reason=sketch.reason or "")
+    found = _decoded(resource, event.object, fingerprints)
+    if isinstance(found, Malformed):
+        return Event(type=event.type, resource_version=version, malformed=found)
+    return Event(type=event.type, object=found, resource_version=version)
+
+
+def _page(meta: ListMeta, items: list[DomainObject], malformed: list[Malformed]) -> Page:
+    return Page(
+        items=items,
+        resource_version=meta.resource_version,
+        continue_token=meta.continue_token or "",
+        malformed=malformed,
+        remaining=meta.remaining,
+    )
+
+
+def _collect(found: DomainObject | Malformed, items: list[DomainObject], malformed: list[Malformed]) -> None:
+    if isinstance(found, Malformed):
+        malformed.append(found)
+    else:
+        items.append(found)
+
+
+def _decoded(resource: str, text: bytes | msgspec.Raw, fingerprints: Fingerprints | None) -> DomainObject | Malformed:
+    kind = _KINDS[resource]
+    try:
+        wire = kind.one.decode(text)
+    except _BROKEN as problem:
+        return Malformed(resource, _key(_sketched(text)), *located(problem))
+    try:
+        return kind.project(wire, fingerprints)
+    except Unfit as unfit:
+        return _unfit(resource, wire.metadata, unfit)
+
+
+def _unfit(resource: str, meta: Any, unfit: Unfit) -> Malformed:
+    key = ObjectKey(meta.namespace, meta.name) if meta.name else None
+    return Malformed(resource, key, unfit.field, unfit.message)
+
+
+def _one_by_one(body: bytes) -> ListWire[msgspec.Raw]:
+    try:
+        return _raw_page.decode(body)
+    except msgspec.ValidationError:
+        raise BadAnswer("the answer is no list") from None
+    except _BROKEN:
+        return _mended(body)
+
+
+def _mended(body: bytes) -> ListWire[msgspec.Raw]:
+    """The standard library reads what msgspec refuses to skip over, such as half a surrogate pair in one object."""
+    try:
+        mended = json.dumps(json.loads(body.decode("utf-8", "replace")), ensure_ascii=False).encode("utf-8", "replace")
+        return _raw_page.decode(mended)
+    except (ValueError, RecursionError):
+        raise BadAnswer("the answer is no JSON list") from None
+
+
+def _sketched(text: bytes | msgspec.Raw) -> Sketch:
+    try:
+        return _sketch.decode(text)
+    except _BROKEN:
+        return Sketch()
+
+
+def _key(sketch: Sketch) -> ObjectKey | None:
+    name = _plain(sketch.metadata.name)
+    return ObjectKey(_plain(sketch.metadata.namespace), name) if name else None
+
+
+def _plain(text: msgspec.Raw) -> str:
+    try:
+        return _text.decode(text)
+    except _BROKEN:
+        return ""

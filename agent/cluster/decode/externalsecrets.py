@@ -1,0 +1,248 @@
+"""ExternalSecrets (external-secrets.io/v1): from the wire to what decisions need."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+import msgspec
+
+from agent.cluster.decode.durations import go_duration
+from agent.cluster.decode.wire import (
+    EMPTY,
+    Condition,
+    Meta,
+    Time,
+    Unfit,
+    Wire,
+    condition,
+    controller,
+    key_of,
+    present,
+    seconds,
+    truth,
+)
+from agent.fingerprint import Fingerprints
+from agent.mapping import Entry, Spec, uses
+from agent.model import ExternalSecret, StoreKey
+
+GROUP = "external-secrets.io"
+_DEFAULT_REFRESH = 3600.0  # of the CRD
+Kind = Literal["data", "extract", "find", "generator", "nothing"]
+
+
+class StoreRef(Wire):
+    """secretStoreRef, or storeRef of a sourceRef."""
+
+    name: str = ""
+    kind: str = ""
+
+
+class SourceRef(Wire):
+    """sourceRef of an entry: another store, or a generator."""
+
+    store_ref: StoreRef | None = None
+    generator_ref: msgspec.Raw = EMPTY
+
+
+class RemoteRef(Wire):
+    """remoteRef, or extract."""
+
+    key: str = ""
+    version: str | None = None
+
+
+class Data(Wire):
+    """One entry of spec.data."""
+
+    secret_key: str = ""
+    remote_ref: RemoteRef | None = None
+    source_ref: SourceRef | None = None
+
+
+class DataFrom(Wire):
+    """One entry of spec.dataFrom."""
+
+    extract: RemoteRef | None = None
+    find: msgspec.Raw = EMPTY
+    source_ref: SourceRef | None = None
+
+
+class Template(Wire):
+    """target.template, without its texts."""
+
+    data: dict[str, msgspec.Raw] | None = None
+    template_from: list[msgspec.Raw] | None = None
+    merge_policy: str | None = None
+    type: str | None = None
+
+
+class Target(Wire):
+    """spec.target."""
+
+    name: str | None = None
+    creation_policy: str | None = None
+    deletion_policy: str | None = None
+    immutable: bool | None = None
+    template: Template | None = None
+    manifest: msgspec.Raw = EMPTY
+
+
+class Window(Wire):
+    """One span of a syncWindow."""
+
+    schedule: str = ""
+    duration: str = ""
+
+
+class SyncWindows(Wire):
+    """spec.syncWindows: times at which ESO's own refresh is allowed or denied."""
+
+    kind: str = "allow"
+    windows: list[Window] | None = None
+
+
+class SpecWire(Wire):
+    """spec."""
+
+    secret_store_ref: StoreRef | None = None
+    refresh_policy: str | None = None
+    refresh_interval: str | None = None
+    sync_windows: SyncWindows | list[SyncWindows] | None = None
+    target: Target | None = None
+    data: list[Data] | None = None
+    data_from: list[DataFrom] | None = None
+
+
+class Status(Wire):
+    """status."""
+
+    refresh_time: Time | None = None
+    synced_resource_version: str | None = None
+    conditions: list[Condition] | None = None
+
+
+class ExternalSecretWire(Wire):
+    """The object."""
+
+    metadata: Meta
+    spec: SpecWire
+    status: Status | None = None
+
+
+def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> ExternalSecret:
+    """Raises Unfit for what ESO itself could not read."""
+    meta, spec, status = wire.metadata, wire.spec, wire.status or Status()
+    key = key_of(meta)
+    target = spec.target or Target()
+    template = target.template or Template()
+    neutral = neutral_spec(spec, key.namespace)
+    reading = uses(neutral)
+    owner = controller(meta.owner_references)
+    ready = condition(status.conditions, "Ready")
+    return ExternalSecret(
+        key=key,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        generation=meta.generation,
+        created=meta.creation_timestamp.timestamp(),
+        labels=meta.labels or {},
+        annotations=meta.annotations or {},
+        stores=reading.stores,
+        uses=reading.uses,
+        refresh_policy=sys.intern(spec.refresh_policy or "Periodic"),
+        refresh_interval=_interval(spec.refresh_interval),
+        target=target.name or key.name,
+        creation_policy=sys.intern(neutral.creation_policy),
+        deletion_policy=sys.intern(neutral.deletion_policy),
+        immutable=bool(target.immutable),
+        templated=neutral.templated,
+        template_type=template.type or "",
+        sync_windows=_windows(spec.sync_windows),
+        excluded=reading.excluded,
+        unsupported=reading.unsupported,
+        expected_keys=reading.expected_keys,
+        deleting=meta.deletion_timestamp is not None,
+        cluster_parent=owner.name if owner and owner.kind == "ClusterExternalSecret" else "",
+        refresh_time=seconds(status.refresh_time),
+        synced_version=status.synced_resource_version or "",
+        ready=truth(ready.status) if ready else None,
+        ready_reason=sys.intern(ready.reason or "") if ready else "",
+        ready_since=seconds(ready.last_transition_time) if ready else None,
+    )
+
+
+def neutral_spec(spec: SpecWire, namespace: str) -> Spec:
+    """What the spec reads and makes, in mapping's terms; an entry without a store of its own reads the default one."""
+    target = spec.target or Target()
+    template = target.template or Template()
+    default = _store(spec.secret_store_ref, namespace)
+    return Spec(
+        entries=(
+            *(_data(entry, index, default, namespace) for index, entry in enumerate(spec.data or ())),
+            *(_data_from(entry, index, default, namespace) for index, entry in enumerate(spec.data_from or ())),
+        ),
+        template_keys=tuple(template.data or ()),
+        template_from=bool(template.template_from),
+        template_merges=template.merge_policy == "Merge",
+        creation_policy=target.creation_policy or "Owner",
+        deletion_policy=target.deletion_policy or "Retain",
+        manifest=present(target.manifest),
+    )
+
+
+def _data(entry: Data, index: int, default: StoreKey | None, namespace: str) -> Entry:
+    store, how = _source(entry.source_ref, default, namespace, "data")
+    ref = entry.remote_ref or RemoteRef()
+    return Entry(
+        place=f"spec.data[{index}]",
+        how=how,
+        store=store,
+        key=ref.key,
+        version=ref.version or "",
+        secret_key=entry.secret_key,
+    )
+
+
+def _data_from(entry: DataFrom, index: int, default: StoreKey | None, namespace: str) -> Entry:
+    kind: Kind = "find" if present(entry.find) else "extract" if entry.extract is not None else "nothing"
+    store, how = _source(entry.source_ref, default, namespace, kind)
+    ref = entry.extract or RemoteRef()
+    place = f"spec.dataFrom[{index}]" + (f".{how}" if how in ("find", "extract") else "")
+    return Entry(place=place, how=how, store=store, key=ref.key, version=ref.version or "")
+
+
+def _source(ref: SourceRef | None, default: StoreKey | None, namespace: str, how: Kind) -> tuple[StoreKey | None, Kind]:
+    if ref is None:
+        return default, how
+    if present(ref.generator_ref):
+        return None, "generator"
+    return _store(ref.store_ref, namespace) or default, how
+
+
+def _store(ref: StoreRef | None, namespace: str) -> StoreKey | None:
+    if ref is None or not ref.name:
+        return None
+    kind = sys.intern(ref.kind or "SecretStore")
+    return StoreKey(kind, "" if kind == "ClusterSecretStore" else namespace, sys.intern(ref.name))
+
+
+def _interval(text: str | None) -> float:
+    """A negative interval means the same as 0 to ESO: never again."""
+    return _DEFAULT_REFRESH if text is None else max(0.0, _seconds(text, "spec.refreshInterval"))
+
+
+def _windows(spec: SyncWindows | list[SyncWindows] | None) -> tuple[tuple[str, str, float], ...]:
+    groups = [] if spec is None else [spec] if isinstance(spec, SyncWindows) else spec
+    return tuple(
+        (group.kind, window.schedule, _seconds(window.duration, "spec.syncWindows"))
+        for group in groups
+        for window in group.windows or ()
+    )
+
+
+def _seconds(text: str, field: str) -> float:
+    try:
+        return go_duration(text)
+    except ValueError as problem:
+        raise Unfit(field, str(problem)) from None

@@ -1,0 +1,216 @@
+"""Pods. The shape that exists by the ten thousands: what pods share is shared, what is not needed is not built."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from agent.cluster.decode.consumption import Templates
+from agent.cluster.decode.wire import (
+    EMPTY,
+    Condition,
+    OwnerRef,
+    Time,
+    Unfit,
+    Wire,
+    controller,
+    key_of,
+    located,
+    present,
+    seconds,
+)
+from agent.fingerprint import Fingerprints
+from agent.model import ContainerRun, ContainerSpec, Owner, Pod
+
+
+class Meta(Wire):
+    """Metadata; the labels stay text until it is known that no other pod had the same."""
+
+    name: str
+    uid: str
+    resource_version: str
+    creation_timestamp: Time
+    namespace: str = ""
+    labels: msgspec.Raw = EMPTY
+    owner_references: list[OwnerRef] | None = None
+    deletion_timestamp: msgspec.Raw = EMPTY
+
+
+class SpecWire(Wire):
+    """spec, its long parts as text."""
+
+    containers: msgspec.Raw = EMPTY
+    init_containers: msgspec.Raw = EMPTY
+    volumes: msgspec.Raw = EMPTY
+    image_pull_secrets: msgspec.Raw = EMPTY
+    node_name: str | None = None
+
+
+class Running(Wire):
+    """state.running."""
+
+    started_at: Time | None = None
+
+
+class Waiting(Wire):
+    """state.waiting."""
+
+    reason: str | None = None
+
+
+class Terminated(Wire):
+    """state.terminated, also of lastState."""
+
+    reason: str | None = None
+    started_at: Time | None = None
+    finished_at: Time | None = None
+
+
+class ContainerState(Wire):
+    """At most one of the three."""
+
+    running: Running | None = None
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Wire):
+    """One entry of containerStatuses."""
+
+    name: str
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState | None = None
+    last_state: ContainerState | None = None
+
+
+class Status(Wire):
+    """status."""
+
+    phase: str | None = None
+    conditions: list[Condition] | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
+
+
+class PodWire(Wire):
+    """The object."""
+
+    metadata: Meta
+    spec: SpecWire
+    status: Status | None = None
+
+
+class Memo:
+    """What pods share, by the text it came from. Bounded: cleared when full."""
+
+    def __init__(self, most: int = 16_384) -> None:
+        self._most = most
+        self._labels: dict[bytes, dict[str, str]] = {}
+        self._owners: dict[Owner, Owner] = {}
+
+    def labels(self, text: msgspec.Raw) -> dict[str, str]:
+        """Raises msgspec.ValidationError."""
+        key = bytes(text)
+        found = self._labels.get(key)
+        if found is None:
+            if len(self._labels) >= self._most:
+                self._labels.clear()
+            labels = (_labels.decode(key) or {}) if key else {}
+            found = {sys.intern(name): sys.intern(value) for name, value in labels.items()}
+            self._labels[key] = found
+        return found
+
+    def owner(self, references: list[OwnerRef] | None) -> Owner | None:
+        """The controller, one object for all its pods."""
+        owner = controller(references)
+        if owner is None:
+            return None
+        if len(self._owners) >= self._most:
+            self._owners.clear()
+        return self._owners.setdefault(owner, owner)
+
+
+_T = TypeVar("_T")
+_labels = msgspec.json.Decoder(dict[str, str] | None)
+_templates = Templates()
+_memo = Memo()
+_UNKNOWN = ContainerRun("waiting")
+_NO_STATUS = Status()
+_NO_STATE = ContainerState()
+_NEVER = Terminated()
+
+
+def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
+    """Raises Unfit."""
+    meta, spec, status = wire.metadata, wire.spec, wire.status or _NO_STATUS
+    labels = _parsed("metadata.labels", _memo.labels, meta.labels)
+    containers, references = _parsed(
+        "spec", _templates.of, spec.init_containers, spec.containers, spec.volumes, spec.image_pull_secrets
+    )
+    ready, ready_since, unschedulable = _conditions(status.conditions)
+    return Pod(
+        key=key_of(meta),
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        created=meta.creation_timestamp.timestamp(),
+        node=sys.intern(spec.node_name) if spec.node_name else "",
+        owner=_memo.owner(meta.owner_references),
+        phase=sys.intern(status.phase or "Unknown"),
+        ready=ready,
+        ready_since=ready_since,
+        deleting=present(meta.deletion_timestamp),
+        containers=containers,
+        runs=_runs(containers, status),
+        unschedulable=unschedulable,
+        template_hash=labels.get("pod-template-hash") or labels.get("controller-revision-hash") or "",
+        labels=labels,
+        references=references,
+    )
+
+
+def _parsed(field: str, parse: Callable[..., _T], *texts: msgspec.Raw) -> _T:
+    try:
+        return parse(*texts)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Unfit(*located(problem, field)) from None
+
+
+def _conditions(conditions: list[Condition] | None) -> tuple[bool, float | None, str]:
+    ready, since, unschedulable = False, None, ""
+    for one in conditions or ():
+        if one.type == "Ready":
+            ready = one.status == "True"
+            since = one.last_transition_time.timestamp() if ready and one.last_transition_time else None
+        elif one.type == "PodScheduled" and one.status == "False":
+            unschedulable = one.message or one.reason or "not scheduled"
+    return ready, since, unschedulable
+
+
+def _runs(containers: tuple[ContainerSpec, ...], status: Status) -> tuple[ContainerRun, ...]:
+    """One for each container, by name; without a status it has not begun."""
+    statuses = status.container_statuses or ()
+    if len(containers) == 1 == len(statuses) and statuses[0].name == containers[0].name:
+        return (_run(statuses[0]),)  # most pods
+    apps = {one.name: one for one in statuses}
+    inits = {one.name: one for one in status.init_container_statuses or ()}
+    found = ((apps if spec.kind == "container" else inits).get(spec.name) for spec in containers)
+    return tuple(_UNKNOWN if one is None else _run(one) for one in found)
+
+
+def _run(wire: ContainerStatus) -> ContainerRun:
+    state = wire.state or _NO_STATE
+    last = wire.last_state.terminated if wire.last_state and wire.last_state.terminated else _NEVER
+    ended = seconds(last.finished_at)
+    if state.running is not None:
+        started = seconds(state.running.started_at)
+        return ContainerRun("running", started, None, ended, wire.ready, wire.restart_count)
+    if state.terminated is not None:
+        run, reason = state.terminated, sys.intern(state.terminated.reason or "")
+        times = seconds(run.started_at), seconds(run.finished_at), ended
+        return ContainerRun("terminated", *times, wire.ready, wire.restart_count, reason)
+    reason = sys.intern((state.waiting.reason if state.waiting else None) or "")
+    return ContainerRun("waiting", seconds(last.started_at), ended, None, wire.ready, wire.restart_count, reason)

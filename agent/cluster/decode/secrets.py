@@ -1,0 +1,97 @@
+"""Secrets: their values become fingerprints here and are dropped; nothing behind this module ever holds one."""
+
+from __future__ import annotations
+
+import sys
+
+from agent.cluster.decode.wire import ManagedEntry, Meta, Wire, controller, key_of, present
+from agent.esohash import data_hash
+from agent.fingerprint import Fingerprints
+from agent.model import SecretView
+
+_ESO = "external-secrets.io"
+_ESO_WRITER = "externalsecrets.external-secrets.io/"
+_MANAGED = "reconcile.external-secrets.io/managed"
+_CREATED_BY = "reconcile.external-secrets.io/created-by"
+_DATA_HASH = "reconcile.external-secrets.io/data-hash"
+_SHA3_224 = 56  # hex digits; ESO before 0.16.2 wrote 32 digits of MD5
+
+
+class SecretWire(Wire):
+    """The object. ``data`` is decoded from base64 by msgspec."""
+
+    metadata: Meta
+    type: str | None = None
+    immutable: bool | None = None
+    data: dict[str, bytes] | None = None
+
+
+class _Shared:
+    """Label sets that many Secrets share, one object each. Bounded: cleared when full."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._sets: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
+
+    def labels(self, labels: dict[str, str]) -> dict[str, str]:
+        key = tuple(labels.items())
+        found = self._sets.get(key)
+        if found is None:
+            if len(self._sets) >= self._most:
+                self._sets.clear()
+            found = self._sets[key] = labels
+        return found
+
+
+_shared = _Shared(most=4_096)
+
+
+def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretView:
+    """Without a key to make fingerprints with, nothing is said about the data."""
+    meta = wire.metadata
+    key = key_of(meta)
+    labels, annotations = meta.labels or {}, meta.annotations or {}
+    data = wire.data or {} if fingerprints else {}
+    entries = meta.managed_fields or ()
+    created = meta.creation_timestamp.timestamp()
+    owner = controller(meta.owner_references)
+    managed = labels.get(_MANAGED) == "true"
+    labels.pop(_CREATED_BY, None)  # differs in each Secret, and no selector of sense asks for it
+    return SecretView(
+        key=key,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        created=created,
+        touched=max([created, *(entry.time.timestamp() for entry in entries if entry.time)]),
+        prints=_prints(data, fingerprints, key.namespace, key.name),
+        type=sys.intern(wire.type or "Opaque"),
+        immutable=bool(wire.immutable),
+        managed=managed,
+        hash_fits=_hash_fits(annotations.get(_DATA_HASH), data) if fingerprints else None,
+        owner_uid=owner.uid if owner and owner.kind == "ExternalSecret" and owner.api_group == _ESO else "",
+        force_sync=annotations.get("force-sync", ""),
+        finalizers=bool(meta.finalizers),
+        foreign_writers=_foreign_writers(entries),
+        deleting=meta.deletion_timestamp is not None,
+        labels=_shared.labels(labels),
+    )
+
+
+def _prints(data: dict[str, bytes], fingerprints: Fingerprints | None, namespace: str, name: str) -> dict[str, str]:
+    if fingerprints is None:
+        return {}
+    of = fingerprints.of
+    return {sys.intern(key): of(namespace, name, key, value) for key, value in data.items()}
+
+
+def _hash_fits(written: str | None, data: dict[str, bytes]) -> bool | None:
+    return data_hash(data) == written if written is not None and len(written) == _SHA3_224 else None
+
+
+def _foreign_writers(entries: list[ManagedEntry] | tuple[()]) -> tuple[str, ...]:
+    found = {
+        entry.manager
+        for entry in entries
+        if entry.fields_v1 is not None and present(entry.fields_v1.data) and not entry.manager.startswith(_ESO_WRITER)
+    }
+    return tuple(sorted(found))
