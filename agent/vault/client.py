@@ -1,0 +1,190 @@
+"""What a vault knows of the secrets in question, without ever asking for a value.
+
+Two ways lead there: the list of all secrets, 25 a page with the attributes of each one's newest version, or the list of
+versions of each secret wanted. Whichever costs fewer requests is taken.
+"""
+
+from __future__ import annotations
+
+import re
+
+import requests
+from azure.core.credentials import TokenCredential
+
+from agent.clock import Clock
+from agent.model import SourceState, Trouble, VaultView
+from agent.vault.listing import BadPage, Page, Version, follow
+from agent.vault.pipe import Failed, OnRequest, Pipe
+
+__all__ = ["VaultClient", "Version"]
+
+PAGE = 25
+"""Secrets, or versions, that the service puts on one page at most."""
+VERSION_PAGES = 8
+"""Secrets with 20,000 versions exist, in no promised order; beyond so many pages their versions stay unnamed."""
+_NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
+_HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+_VERSIONS_SECONDS = 30.0
+_BARREN = 10
+"""Pages in a row without a new name; the service may send empty ones, but not for ever."""
+
+
+class VaultClient:
+    """Reads one vault. Thread-safe as to ``versions``; one ``sweep`` at a time."""
+
+    def __init__(
+        self,
+        host: str,
+        credential: TokenCredential,
+        *,
+        session: requests.Session,
+        clock: Clock,
+        requests_per_second: float = 20.0,
+        on_request: OnRequest | None = None,
+        max_pages: int = 2000,
+    ) -> None:
+        """``host``: ``prod-kv.vault.azure.net``. Raises ValueError for what is no host name. Sends nothing yet."""
+        if not _HOST.fullmatch(host):
+            raise ValueError("a vault is named by its host in lower case")
+        self.host = host
+        self._max_pages = max_pages
+        self._pipe = Pipe(
+            host,
+            credential,
+            session=session,
+            clock=clock,
+            requests_per_second=requests_per_second,
+            on_request=on_request,
+        )
+        self._pages = 0
+        """Pages of the whole list, as far as it was ever read."""
+        self._deep: dict[str, int] = {}
+        """Pages of the version lists that have more than one."""
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Seconds for which the vault (by a 429) wants no request; none is sent until then. 0: it takes them."""
+        return self._pipe.blocked
+
+    def close(self) -> None:
+        """End waits; reads under way come back with the trouble ``stopped``."""
+        self._pipe.close()
+
+    def sweep(self, wanted: frozenset[str], deadline: float) -> VaultView:
+        """The state of each secret wanted (names in lower case), all or nothing; an absent name does not exist.
+
+        ``deadline`` is a moment of ``clock.monotonic``. Never raises for what the vault does: see ``trouble``.
+        """
+        asked_at = self._pipe.clock.server_now()
+        sources: dict[str, SourceState] = {}
+        trouble = None
+        try:
+            sources = self._read(wanted, deadline)
+        except (Failed, BadPage) as error:
+            trouble = _trouble(error)
+        answered_at = self._pipe.clock.server_now()
+        return VaultView(host=self.host, asked_at=asked_at, answered_at=answered_at, sources=sources, trouble=trouble)
+
+    def versions(self, name: str, deadline: float | None = None) -> tuple[Version, ...] | Trouble:
+        """All versions of one secret, newest first; empty if it does not exist. At most 8 pages, else a Trouble.
+
+        ``deadline`` is a moment of ``clock.monotonic``; 30 s from now where None.
+        """
+        until = self._pipe.clock.monotonic() + _VERSIONS_SECONDS if deadline is None else deadline
+        try:
+            found = self._versions(name, until)
+        except (Failed, BadPage) as error:
+            return _trouble(error)
+        if found is None:
+            return Trouble(cause="too-many-versions", detail=f"{name} has more than {VERSION_PAGES * PAGE} versions")
+        return tuple(version for version, _ in found)
+
+    def _read(self, wanted: frozenset[str], deadline: float) -> dict[str, SourceState]:
+        """List while that is not dearer than asking by name, then ask by name; list after all for a deep secret."""
+        if not wanted:
+            return {}
+        by_name = sum(self._deep.get(name, 1) for name in wanted)
+        if any(self._deep.get(name, 0) > VERSION_PAGES for name in wanted):
+            by_name = self._max_pages + 1
+        if self._pages <= by_name:
+            listed = self._list(wanted, deadline, give_up_after=by_name)
+            if listed is not None:
+                return listed
+        named = self._by_name(wanted, deadline)
+        if named is not None:
+            return named
+        listed = self._list(wanted, deadline, give_up_after=self._max_pages)
+        if listed is None:
+            raise BadPage(f"the list of {self.host} has more than {self._max_pages} pages")
+        return listed
+
+    def _list(self, wanted: frozenset[str], deadline: float, give_up_after: int) -> dict[str, SourceState] | None:
+        """By the list of all secrets; None if it has more pages than that."""
+        sources: dict[str, SourceState] = {}
+        seen: set[str] = set()
+        names: set[str] = set()
+        url, pages, barren = "/secrets?maxresults=25", 0, 0
+        while True:
+            page = Page(self._pipe.get("list", url, deadline), self.host)
+            pages += 1
+            before = len(names)
+            for name, state in page.states():
+                names.add(name)
+                if name in wanted:
+                    sources[name] = state
+            barren = 0 if len(names) > before else barren + 1
+            if not page.next_link:
+                self._pages = pages
+                return sources
+            url = follow(page.next_link, self.host, "/secrets", seen)
+            if barren > _BARREN:
+                raise BadPage(f"{self.host} sends a list without end: its pages bring nothing new")
+            if pages >= self._max_pages:
+                raise BadPage(f"the list of {self.host} has more than {self._max_pages} pages")
+            if pages >= give_up_after:
+                self._pages = max(self._pages, pages + 1)
+                return None
+
+    def _by_name(self, wanted: frozenset[str], deadline: float) -> dict[str, SourceState] | None:
+        """By the version list of each secret; None if one has too many to be sure of the newest."""
+        sources: dict[str, SourceState] = {}
+        for name in sorted(wanted):
+            found = self._versions(name, deadline)
+            if found is None:
+                return None
+            if found:
+                sources[name] = found[0][1]
+        return sources
+
+    def _versions(self, name: str, deadline: float) -> list[tuple[Version, SourceState]] | None:
+        """Newest first, each with its state; None if there are too many pages. Raises Failed, BadPage."""
+        if not _NAME.fullmatch(name):
+            return []
+        collection = f"/secrets/{name}/versions"
+        found: list[tuple[Version, SourceState]] = []
+        seen: set[str] = set()
+        url = f"{collection}?maxresults=25"
+        for pages in range(1, VERSION_PAGES + 1):
+            try:
+                page = Page(self._pipe.get("versions", url, deadline), self.host)
+            except Failed as failed:
+                if failed.trouble.cause == "not-found":
+                    return []
+                raise
+            found += page.versions()
+            if not page.next_link:
+                self._note_depth(name, pages)
+                return sorted(found, key=lambda each: each[0].created, reverse=True)
+            url = follow(page.next_link, self.host, collection, seen)
+        self._note_depth(name, VERSION_PAGES + 1)
+        return None
+
+    def _note_depth(self, name: str, pages: int) -> None:
+        if pages > 1:
+            self._deep[name] = pages
+        else:
+            self._deep.pop(name, None)
+
+
+def _trouble(error: Failed | BadPage) -> Trouble:
+    return error.trouble if isinstance(error, Failed) else Trouble(cause="bad-answer", detail=str(error))

@@ -1,0 +1,76 @@
+"""Which identity the agent shows to Entra ID.
+
+`DefaultAzureCredential` is not used: it probes one source after the other and hides which one answered. Here the choice
+is made once, from the environment, in an order that is written down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import requests
+from azure.core.credentials import TokenCredential
+from azure.core.pipeline.transport import RequestsTransport
+from azure.identity import (
+    AzureCliCredential,
+    EnvironmentCredential,
+    ManagedIdentityCredential,
+    WorkloadIdentityCredential,
+)
+
+from agent.vault.trouble import CredentialProblem
+
+CredentialKind = Literal["auto", "workload-identity", "managed-identity", "cli", "environment"]
+KINDS: tuple[str, ...] = get_args(CredentialKind)
+
+_WORKLOAD = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
+_ENVIRONMENT = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
+_ENVIRONMENT_PROOFS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH")
+_MANAGED_HINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "KUBERNETES_SERVICE_HOST")
+
+
+def chosen(kind: CredentialKind, env: Mapping[str, str] = os.environ) -> CredentialKind:
+    """What ``auto`` means here; any other kind is itself.
+
+    In this order: workload identity, if its webhook set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE;
+    environment, if AZURE_TENANT_ID and AZURE_CLIENT_ID come with AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH;
+    managed identity, if an identity endpoint is announced or this is a pod; the Azure CLI's login.
+    """
+    if kind != "auto":
+        return kind
+    if all(env.get(name) for name in _WORKLOAD):
+        return "workload-identity"
+    if all(env.get(name) for name in _ENVIRONMENT) and any(env.get(name) for name in _ENVIRONMENT_PROOFS):
+        return "environment"
+    return "managed-identity" if any(env.get(name) for name in _MANAGED_HINTS) else "cli"
+
+
+def credential(kind: CredentialKind, session: requests.Session, env: Mapping[str, str] = os.environ) -> TokenCredential:
+    """A credential that asks for its tokens through ``session``. Sends nothing yet.
+
+    ``env`` decides and is checked; the Azure libraries themselves read the process's environment.
+    Raises CredentialProblem naming the variables that are missing.
+    """
+    transport = RequestsTransport(session=session, session_owner=False, connection_timeout=5, read_timeout=15)
+    match chosen(kind, env):
+        case "workload-identity":
+            _require(env, _WORKLOAD, "workload-identity")
+            return WorkloadIdentityCredential(transport=transport, retry_total=1)
+        case "environment":
+            _require(env, _ENVIRONMENT, "environment")
+            if not any(env.get(name) for name in _ENVIRONMENT_PROOFS):
+                raise CredentialProblem(f"credential environment needs {' or '.join(_ENVIRONMENT_PROOFS)}")
+            return EnvironmentCredential(transport=transport, retry_total=1)
+        case "managed-identity":
+            # The identity endpoint is plain http on a link-local address; its own transport keeps it off our session.
+            return ManagedIdentityCredential(client_id=env.get("AZURE_CLIENT_ID") or None)
+        case _:
+            return AzureCliCredential(process_timeout=15)
+
+
+def _require(env: Mapping[str, str], names: tuple[str, ...], kind: str) -> None:
+    missing = [name for name in names if not env.get(name)]
+    if missing:
+        raise CredentialProblem(f"credential {kind} needs {', '.join(missing)} in the environment")

@@ -1,0 +1,146 @@
+"""What the Azure side's failures mean, in one word and one safe line. Bodies and tokens are never echoed.
+
+From a body only what matches a narrow pattern is repeated: codes, ids, an IP address, the name of a missing right.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import urllib3
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.identity import CredentialUnavailableError
+
+from agent.model import Trouble
+
+_CALLER = re.compile(r"\bappid=([0-9a-fA-F-]{36})")
+_RBAC_ACTION = re.compile(r"Action: '(Microsoft\.KeyVault/[A-Za-z/]{1,80})'")
+_POLICY_RIGHT = re.compile(r"does not have (secrets [a-z]{1,12}) permission")
+_ADDRESS = re.compile(r"Client address: ([0-9a-fA-F.:]{3,45})")
+_AADSTS = re.compile(r"\bAADSTS\d{4,8}\b")
+_AKV = re.compile(r"\bAKV\d{5}\b")
+_FIREWALL = {"ForbiddenByFirewall", "ForbiddenByConnection"}
+
+
+class CredentialProblem(Exception):
+    """The credential asked for cannot be built from this environment; the text says what is missing."""
+
+
+class _Inner(msgspec.Struct, gc=False):
+    code: str | None = None
+
+
+class _Error(msgspec.Struct, gc=False):
+    code: str | None = None
+    message: str | None = None
+    innererror: _Inner | None = None
+
+
+class _Body(msgspec.Struct, gc=False):
+    error: _Error
+
+
+_decoder = msgspec.json.Decoder(_Body)
+
+
+def of_answer(status: int, body: bytes, host: str) -> Trouble:
+    """The trouble that an answer of the vault other than 200 means."""
+    try:
+        error = _decoder.decode(body).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _Error()
+    inner = (error.innererror.code if error.innererror else None) or error.code or ""
+    message = error.message or ""
+    match status:
+        case 401:
+            return Trouble(cause="unauthorized", detail=f"{host} does not accept our token{_code(_AKV, message)}")
+        case 403 if inner in _FIREWALL:
+            address = _ADDRESS.search(message)
+            seen = f" (it sees us as {address[1]})" if address else ""
+            return Trouble(cause="forbidden-by-firewall", detail=f"the network rules of {host} shut us out{seen}")
+        case 403 if inner == "SecretDisabled":
+            return Trouble(cause="disabled", detail=f"{host}: the secret is disabled")
+        case 403:
+            return Trouble(cause="access-denied", detail=_denied(host, inner, message))
+        case 404:
+            return Trouble(cause="not-found", detail=f"{host} has no such secret")
+        case 429:
+            return Trouble(cause="throttled", detail=f"{host} throttles us")
+        case _ if status >= 500:
+            return Trouble(cause="server-error", detail=f"{host} answers {status}")
+        case _:
+            return Trouble(cause="bad-answer", detail=f"{host} answers {status}, which is not expected")
+
+
+def _denied(host: str, inner: str, message: str) -> str:
+    caller, action, right = _CALLER.search(message), _RBAC_ACTION.search(message), _POLICY_RIGHT.search(message)
+    who = f"application {caller[1]}" if caller else "our identity"
+    lacks = action[1] if action else f"the {right[1]} permission" if right else "the right to list secrets"
+    why = f" ({inner})" if re.fullmatch(r"[A-Za-z]{1,40}", inner) else ""
+    return f"{who} lacks {lacks} on {host}{why}"
+
+
+def _code(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return f" ({found[0]})" if found else ""
+
+
+def of_exception(error: Exception, host: str) -> Trouble:
+    """The trouble that an exception of the Azure libraries means, or one that they let through."""
+    if isinstance(error, CredentialUnavailableError | ClientAuthenticationError):
+        aadsts = _code(_AADSTS, str(error))
+        return Trouble(cause="credential", detail=f"no token could be had for {host}{aadsts or _kind(error)}")
+    if isinstance(error, OSError) and error.filename:
+        # azure-identity lets the error of a missing federated token file through as it is.
+        return Trouble(cause="credential", detail=f"the token file {error.filename} cannot be read: {error.strerror}")
+    if isinstance(error, ServiceRequestError | ServiceResponseError):
+        return _network(error, host)
+    if isinstance(error, HttpResponseError) and error.status_code:
+        return of_answer(error.status_code, b"", host)
+    if isinstance(error, ValueError) and "challenge" not in str(error):
+        return Trouble(cause="credential", detail=f"no token could be had for {host}{_kind(error)}")
+    if isinstance(error, ValueError):
+        return Trouble(
+            cause="bad-answer", detail=f"{host} asks us to authenticate for a foreign resource, or in no known way"
+        )
+    return Trouble(cause="bad-answer", detail=f"{host} answers in a way that cannot be used{_kind(error)}")
+
+
+def _network(error: AzureError, host: str) -> Trouble:
+    chain = list(_chain(error))
+    if any(isinstance(link, urllib3.exceptions.NameResolutionError) for link in chain):
+        return Trouble(cause="host-not-found", detail=f"the name {host} does not resolve: no such vault, or no DNS")
+    if any(isinstance(link, urllib3.exceptions.SSLError) for link in chain):
+        return Trouble(cause="unreachable", detail=f"TLS to {host} fails: its certificate or protocol is not accepted")
+    if isinstance(error, ServiceResponseError):
+        return Trouble(cause="unreachable", detail=f"{host} closed the connection or stayed silent")
+    return Trouble(cause="unreachable", detail=f"{host} cannot be connected to")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error with everything it wraps: as inner exception, cause, context, reason or first argument."""
+    found: list[BaseException] = []
+    queue: list[object] = [error]
+    while queue and len(found) < 20:
+        link = queue.pop()
+        if isinstance(link, BaseException) and link not in found:
+            found.append(link)
+            queue += [
+                getattr(link, "inner_exception", None),
+                getattr(link, "reason", None),
+                link.__cause__,
+                link.__context__,
+                *link.args[:2],
+            ]
+    return found
+
+
+def _kind(error: Exception) -> str:
+    return f" ({type(error).__name__})"
