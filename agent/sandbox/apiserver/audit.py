@@ -11,10 +11,10 @@ from typing import Literal
 class AuditEntry:
     """One request.
 
-    ``at``: unix seconds in the world. ``verb``: get, list, watch, create, update, patch, delete, deletecollection (for paths
-    that are no resource: the lower-case HTTP method). ``namespace``: None for a list over all namespaces, "" for
-    cluster-scoped kinds. ``code``: the HTTP status, 0 while unanswered and for requests dropped unheard. ``body``: as sent,
-    for writes. ``body_size_out``: bytes of the answer, 0 for watches.
+    ``at``: unix seconds in the world. ``verb``: get, list, watch, create, update, patch, delete, deletecollection (for
+    paths that are no resource: the lower-case HTTP method). ``namespace``: None for a list over all namespaces, "" for
+    cluster-scoped kinds. ``code``: the HTTP status, 0 while unanswered and for requests dropped unheard. ``body``: as
+    sent, for writes. ``body_size_out``: bytes of the answer, 0 for watches.
     """
 
     at: float

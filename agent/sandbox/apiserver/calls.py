@@ -14,11 +14,12 @@ from agent.sandbox.apiserver.eviction import Evictions
 from agent.sandbox.apiserver.kinds import PODS
 from agent.sandbox.apiserver.logs import LogProvider, read_log
 from agent.sandbox.apiserver.reads import Reads, partial
+from agent.sandbox.apiserver.reconcile import Write
 from agent.sandbox.apiserver.routes import Target
 from agent.sandbox.apiserver.selectors import selection
 from agent.sandbox.apiserver.status import bad_request, conflict, method_not_allowed, success, unsupported_media_type
 from agent.sandbox.apiserver.store import Object, full
-from agent.sandbox.apiserver.writes import Write, Writes
+from agent.sandbox.apiserver.writes import Writes
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCHES = ("application/apply-patch+yaml", "application/apply-patch+json")
@@ -81,7 +82,9 @@ class Calls:
             case "get":
                 return Answer(200, self._get(call))
             case "list":
-                listed = self._reads.list(target.kind, target.namespace, call.query, metadata_only=call.metadata_only)
+                listed = self._reads.listing(
+                    target.kind, target.namespace, call.query, metadata_only=call.metadata_only
+                )
                 return Answer(200, listed)
             case "create" if not target.name:
                 return Answer(201, self._create(call))
@@ -107,6 +110,10 @@ class Calls:
         target = call.target
         stored = self._writes.existing(target.kind, target.namespace or "", target.name)
         return partial(stored) if call.metadata_only else full(target.kind, stored)
+
+    def _list(self, call: Call) -> bytes:
+        target = call.target
+        return self._reads.listing(target.kind, target.namespace, call.query, metadata_only=call.metadata_only)
 
     def _create(self, call: Call) -> bytes:
         if call.target.namespace is None:
@@ -138,7 +145,7 @@ class Calls:
     def _delete_collection(self, call: Call) -> bytes:
         target, wanted = call.target, selection(call.target.kind, call.query)
         options = self._delete_options(call)
-        listed = self._reads.list(target.kind, target.namespace, {**call.query, "limit": "", "resourceVersion": ""})
+        listed = self._reads.listing(target.kind, target.namespace, {**call.query, "limit": "", "resourceVersion": ""})
         for stored in self._store.scan(target.kind, target.namespace):
             if wanted.matches(stored):
                 self._deletion.delete(target.kind, stored, options)

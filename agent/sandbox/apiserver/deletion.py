@@ -37,9 +37,12 @@ def delete_options(body: Any, query: dict[str, str]) -> DeleteOptions:
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy", "")
     try:
         return DeleteOptions(
-            grace=None if grace is None else int(grace), uid=preconditions.get("uid"), rv=preconditions.get("resourceVersion"),
-            dry_run="All" in dry_run, orphan=propagation == "Orphan" or bool(body.get("orphanDependents")),
-        )  # fmt: skip
+            grace=None if grace is None else int(grace),
+            uid=preconditions.get("uid"),
+            rv=preconditions.get("resourceVersion"),
+            dry_run="All" in dry_run,
+            orphan=propagation == "Orphan" or bool(body.get("orphanDependents")),
+        )
     except (TypeError, ValueError) as error:
         raise bad_request("gracePeriodSeconds must be a whole number") from error
 
@@ -50,8 +53,8 @@ def check_preconditions(kind: Kind, stored: Stored, options: DeleteOptions) -> N
         why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {stored.uid}"
         raise conflict(kind.group, kind.plural, stored.name, why)
     if options.rv is not None and options.rv != str(stored.rv):
-        why = f"Precondition failed: ResourceVersion in precondition: {options.rv}, ResourceVersion in object meta: {stored.rv}"
-        raise conflict(kind.group, kind.plural, stored.name, why)
+        why = f"ResourceVersion in precondition: {options.rv}, ResourceVersion in object meta: {stored.rv}"
+        raise conflict(kind.group, kind.plural, stored.name, f"Precondition failed: {why}")
 
 
 def _grace(pod: Object, options: DeleteOptions) -> int:

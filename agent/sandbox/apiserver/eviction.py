@@ -47,7 +47,7 @@ class Evictions:
         self._deletion = deletion
 
     def evict(self, namespace: str, name: str, body: Any, query: dict[str, str]) -> bytes:
-        """Evict a pod. Raises StatusError 400, 404, 409, 429 (a budget allows no disruption) or 500 (several budgets)."""
+        """Evict a pod. Raises StatusError 400, 404, 409, 429 (its budget is used up) or 500 (several budgets)."""
         options = _options(name, body, query)
         stored = self._writes.existing(PODS, namespace, name)
         pod = stored.decoded()
@@ -109,8 +109,8 @@ class Evictions:
         """Leave on the pod why it goes: the DisruptionTarget condition."""
         now = self._clock.rfc3339()
         condition = {
-            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
-            "lastProbeTime": None, "lastTransitionTime": now,
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastTransitionTime": now,
         }  # fmt: skip
         self._writes.change(
             PODS, stored, lambda obj: _set_condition(obj, condition), manager="kube-apiserver", subresource="status"

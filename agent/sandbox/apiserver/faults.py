@@ -16,7 +16,8 @@ class FaultRule:
     """A fault for the requests that match every selector given; None matches all.
 
     delay: wait ``seconds`` of the world's time (of real time with ``real_time``), then go on. status: answer ``code``
-    with ``message`` and, if given, ``retry_after`` seconds. drop: close the TCP connection unheard. drop-after: apply, then close.
+    with ``message`` and, if given, ``retry_after`` seconds. drop: close the TCP connection unheard. drop-after: apply,
+    then close.
     half-open: never answer, keep the connection; running watches that match fall silent when the rule is added.
     break-watches: close running watches that match, once. gone: 410 for watches and continue tokens.
     ``remaining``: how many requests more it hits; None for no end.
@@ -39,8 +40,8 @@ class FaultRule:
     def selects(self, entry: AuditEntry) -> bool:
         """Whether a request is meant."""
         pairs = (
-            (self.user, entry.user), (self.verb, entry.verb), (self.resource, entry.resource), (self.namespace, entry.namespace),
-            (self.subresource, entry.subresource), (self.name, entry.name),
+            (self.user, entry.user), (self.verb, entry.verb), (self.resource, entry.resource),
+            (self.namespace, entry.namespace), (self.subresource, entry.subresource), (self.name, entry.name),
         )  # fmt: skip
         if self.effect == "gone" and entry.verb != "watch" and not entry.query.get("continue"):
             return False

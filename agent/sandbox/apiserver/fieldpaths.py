@@ -1,8 +1,8 @@
 """Paths of fields, and what differs between two objects, in the terms of managedFields.
 
 The API server knows from each type's schema which lists are sets or are keyed by a member, and which maps are one unit
-("atomic"). Here this knowledge is a table of names, for the built-in kinds; custom resources without list annotations have
-atomic lists, as ESO's have.
+("atomic"). Here this knowledge is a table of names, for the built-in kinds; custom resources without list annotations
+have atomic lists, as ESO's have.
 """
 
 from __future__ import annotations

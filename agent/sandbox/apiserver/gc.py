@@ -1,6 +1,7 @@
 """What happens by itself after a delete: dependants follow their owners, namespaces empty themselves.
 
-In a cluster this is the work of the controller manager, in the background: here too it happens after the answer is sent.
+In a cluster this is the work of the controller manager, in the background: here too it happens after the answer is
+sent.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from agent.sandbox.apiserver.deletion import DeleteOptions, Deletion
 from agent.sandbox.apiserver.kinds import KINDS, NAMESPACES, Kind
@@ -34,19 +36,19 @@ class Collector:
 
     def _on_change(self, kind: Kind, change: Change) -> None:
         if kind is NAMESPACES and change.type == "MODIFIED":
-            self._later(lambda: self._empty(change.now.name))
+            self._later(partial(self._empty, change.now.name))
         if change.type == "DELETED":
             self._after_removal(kind, change.now)
         elif change.now.owners and (change.before is None or change.before.owners != change.now.owners):
-            self._later(lambda: self._check(kind, change.now.key))
+            self._later(partial(self._check, kind, change.now.key))
 
     def _after_removal(self, kind: Kind, gone: Stored) -> None:
         for dependant in list(self._store.dependants.get(gone.uid, {})):
-            self._later(lambda dependant=dependant: self._check(*dependant))
+            self._later(partial(self._check, *dependant))
         if kind.namespaced:
             home = self._store.get(NAMESPACES, "", gone.namespace)
             if home is not None and "deletionTimestamp" in home.decoded()["metadata"]:
-                self._later(lambda: self._empty(gone.namespace))
+                self._later(partial(self._empty, gone.namespace))
 
     def _later(self, work: Callable[[], None]) -> None:
         try:

@@ -60,8 +60,8 @@ class Kind:
 
 def _custom(plural: str, kind: str, version: str = "v1", *short_names: str, namespaced: bool = True) -> Kind:
     return Kind(
-        group=_ESO, version=version, plural=plural, kind=kind, namespaced=namespaced, custom=True, status=True, generation=True,
-        short_names=short_names, unconditional_update=False,
+        group=_ESO, version=version, plural=plural, kind=kind, namespaced=namespaced, custom=True, status=True,
+        generation=True, short_names=short_names, unconditional_update=False,
         fields=("spec.target.name",) if kind == "ExternalSecret" else (),
     )  # fmt: skip
 
@@ -69,13 +69,16 @@ def _custom(plural: str, kind: str, version: str = "v1", *short_names: str, name
 _INVOLVED = tuple(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath"))
 
 KINDS: tuple[Kind, ...] = (
-    Kind(plural="namespaces", kind="Namespace", namespaced=False, status=True, short_names=("ns",), fields=("status.phase",)),
+    Kind(
+        plural="namespaces", kind="Namespace", namespaced=False, status=True, short_names=("ns",), fields=("status.phase",),
+    ),
     Kind(
         plural="nodes", kind="Node", namespaced=False, status=True, keeps_status=True, short_names=("no",),
         fields=("spec.unschedulable",),
     ),
     Kind(
-        plural="pods", kind="Pod", status=True, generation=True, short_names=("po",), subresources=("eviction", "log", "binding"),
+        plural="pods", kind="Pod", status=True, generation=True, short_names=("po",),
+        subresources=("eviction", "log", "binding"),
         fields=("spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"),
     ),
     Kind(plural="secrets", kind="Secret", fields=("type",)),
@@ -97,8 +100,8 @@ KINDS: tuple[Kind, ...] = (
     Kind(group="batch", plural="jobs", kind="Job", status=True, generation=True),
     Kind(group="batch", plural="cronjobs", kind="CronJob", status=True, generation=True, short_names=("cj",)),
     Kind(
-        group="autoscaling", version="v2", plural="horizontalpodautoscalers", kind="HorizontalPodAutoscaler", status=True,
-        short_names=("hpa",),
+        group="autoscaling", version="v2", plural="horizontalpodautoscalers", kind="HorizontalPodAutoscaler",
+        status=True, short_names=("hpa",),
     ),
     Kind(
         group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", status=True, generation=True,

@@ -1,8 +1,8 @@
 """Who wrote which field: ``metadata.managedFields`` as the API server keeps them.
 
-The rules are those of structured-merge-diff: a writer gains the fields it adds or changes, loses none it leaves alone, and
-its time moves only when it gained something; fields taken by another, or removed, leave their former owner without moving
-that owner's time. Writing a value that is already there gains nothing.
+The rules are those of structured-merge-diff: a writer gains the fields it adds or changes, loses none it leaves alone,
+and its time moves only when it gained something; fields taken by another, or removed, leave their former owner without
+moving that owner's time. Writing a value that is already there gains nothing.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def apply_merge(kind: Kind, live: Any, config: Any, path: tuple[str, ...] = ()) -> Any:
-    """``live`` with an applied configuration merged in: maps by member, keyed lists by key, everything else replaced."""
+    """``live`` with an applied configuration merged in: maps by member, keyed lists by key, the rest replaced."""
     if isinstance(live, dict) and isinstance(config, dict):
         merged = dict(live)
         for key, value in config.items():

@@ -17,10 +17,10 @@ from agent.sandbox.clock import WorldClock
 
 _PARTIAL_HEAD = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":'
 _TOO_OLD = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
-    "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
-    "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time "
-    "the first chunk was returned and now may show up in the list."
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted "
+    "between the time the first chunk was returned and now may show up in the list."
 )
 
 
@@ -72,7 +72,7 @@ class Reads:
         """Let every continue token handed out so far be too old."""
         self._snapshots.clear()
 
-    def list(
+    def listing(
         self, kind: Kind, namespace: str | None, query: Mapping[str, str], *, metadata_only: bool = False
     ) -> bytes:
         """The encoded list. Raises StatusError 400, 410 or 504."""

@@ -18,8 +18,8 @@ MANAGER = "seed"
 def seed(store: Store, clock: WorldClock, obj: Object) -> None:
     """Store a copy of an object as given; raises KeyError for kinds that are not served.
 
-    Kept: uid, creationTimestamp, managedFields, generation, status, deletionTimestamp. Filled in where missing: those the
-    server sets, the kind's defaults, and managedFields (writer ``seed``, at the object's creation).
+    Kept: uid, creationTimestamp, managedFields, generation, status, deletionTimestamp. Filled in where missing: those
+    the server sets, the kind's defaults, and managedFields (writer ``seed``, at the object's creation).
     """
     kind = BY_NAME[obj["apiVersion"], obj["kind"]]
     new: Object = msgspec.json.decode(msgspec.json.encode(obj))

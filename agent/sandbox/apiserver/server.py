@@ -16,14 +16,15 @@ from aiohttp import web
 
 from agent.sandbox.apiserver.access import Action, ForbidRule, is_forbidden, refusal, self_review
 from agent.sandbox.apiserver.audit import AuditEntry, DropRequest, Hook, Phase
-from agent.sandbox.apiserver.calls import Answer, Call, Calls, is_dry_run, parse_json
+from agent.sandbox.apiserver.calls import Answer, Call, Calls, parse_json
 from agent.sandbox.apiserver.deletion import Deletion
 from agent.sandbox.apiserver.discovery import describe
 from agent.sandbox.apiserver.faults import FaultRule, Faults
 from agent.sandbox.apiserver.gc import Collector
+from agent.sandbox.apiserver.intake import REVIEWS, entry_of, injected, read_body
 from agent.sandbox.apiserver.logs import LogProvider
 from agent.sandbox.apiserver.reads import Reads
-from agent.sandbox.apiserver.routes import route, verb_of
+from agent.sandbox.apiserver.routes import route
 from agent.sandbox.apiserver.seeding import seed
 from agent.sandbox.apiserver.status import (
     StatusError,
@@ -31,7 +32,6 @@ from agent.sandbox.apiserver.status import (
     internal,
     method_not_allowed,
     no_route,
-    too_large,
     unauthorized,
 )
 from agent.sandbox.apiserver.store import Object, Store
@@ -39,8 +39,6 @@ from agent.sandbox.apiserver.watching import Watcher, Watches
 from agent.sandbox.apiserver.writes import Writes
 from agent.sandbox.clock import WorldClock
 
-MAX_BODY = 3 * 1024 * 1024
-_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _HEALTH = ("/healthz", "/readyz", "/livez")
 _log = logging.getLogger(__name__)
 
@@ -50,8 +48,8 @@ _Silence = Literal["drop", "half-open"]
 class ApiServer:
     """A Kubernetes API server on loopback, as far as the agent and the actors use one.
 
-    ``tokens`` maps bearer tokens to user names; without any, everybody is let in. ``forbid``, ``faults`` and ``on_request``
-    shape what callers meet; ``audit`` is what they asked, in order.
+    ``tokens`` maps bearer tokens to user names; without any, everybody is let in. ``forbid``, ``faults`` and
+    ``on_request`` shape what callers meet; ``audit`` is what they asked, in order.
     """
 
     def __init__(
@@ -135,7 +133,7 @@ class ApiServer:
 
     async def start(self) -> None:
         """Listen on loopback."""
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600.0)  # type: ignore[arg-type]
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600.0)
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls, shutdown_timeout=0.1)
@@ -154,9 +152,9 @@ class ApiServer:
             self._runner = None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request. It is worked on in a task of its own: a client that goes away does not stop half-way what it asked."""
+        """One request, in a task of its own: a client that goes away does not stop half-way what it asked."""
         try:
-            body = await _read_body(request)
+            body = await read_body(request)
         except StatusError as error:
             return self._response(request, _failure(error), error.headers)
         task = asyncio.ensure_future(self._work(request, body))
@@ -176,7 +174,7 @@ class ApiServer:
     async def _work(
         self, request: web.BaseRequest, body: bytes
     ) -> tuple[Answer, Mapping[str, str]] | Watcher | _Silence:
-        entry = self._entry(request, body)
+        entry = entry_of(request, body, self.tokens, self.clock.now())
         headers: Mapping[str, str] = {}
         outcome: Answer | Watcher
         try:
@@ -192,7 +190,7 @@ class ApiServer:
             return "drop"
         except StatusError as error:
             outcome, headers, faults = _failure(error), error.headers, []
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # answered as 500 and logged: a world outlives its bugs
             _log.exception("request failed: %s %s", request.method, request.path)
             outcome, faults = _failure(internal(type(error).__name__)), []
         done = (
@@ -222,7 +220,7 @@ class ApiServer:
                 case "delay":
                     await (asyncio.sleep(rule.seconds) if rule.real_time else self.clock.sleep(rule.seconds))
                 case "status":
-                    raise _injected(rule)
+                    raise injected(rule)
                 case "gone":
                     raise expired(rule.message or "too old resource version: 1 (2)")
                 case "drop" | "half-open" as silence:
@@ -234,7 +232,7 @@ class ApiServer:
             return Answer(200, b"ok", "text/plain")
         if not entry.user:
             raise unauthorized()
-        if request.path == _REVIEWS and request.method == "POST":
+        if request.path == REVIEWS and request.method == "POST":
             return Answer(201, msgspec.json.encode(self_review(self.forbid, entry.user, parse_json(body))))
         target = route(request.path)
         if target is None:
@@ -259,26 +257,6 @@ class ApiServer:
             content_type=request.headers.get("Content-Type", "").split(";")[0].strip(),
         )  # fmt: skip
         return await self._calls.answer(call)
-
-    def _entry(self, request: web.BaseRequest, body: bytes) -> AuditEntry:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        user = self.tokens.get(token.strip(), "") if scheme.lower() == "bearer" else ""
-        if not self.tokens:
-            user = "system:anonymous"
-        query = dict(request.query)
-        entry = AuditEntry(
-            at=self.clock.now(), user=user, verb=request.method.lower(), path=request.path, query=query,
-            user_agent=request.headers.get("User-Agent", ""), body=body, dry_run="dryRun" in query or b'"dryRun"' in body[:65536],
-        )  # fmt: skip
-        if (target := route(request.path)) is None:
-            resource = "selfsubjectaccessreviews" if request.path == _REVIEWS else ""
-            return replace(entry, resource=resource, verb="create" if resource else entry.verb)
-        watch = query.get("watch") in ("true", "1")
-        return replace(
-            entry, verb=verb_of(request.method, named=bool(target.name) and target.subresource not in ("eviction", "binding"), watch=watch) or "",
-            resource=target.kind.plural, group=target.kind.group, subresource=target.subresource, namespace=target.namespace,
-            name=target.name,
-        )  # fmt: skip
 
     def _response(self, request: web.BaseRequest, answer: Answer, headers: Mapping[str, str]) -> web.Response:
         return web.Response(
@@ -312,37 +290,5 @@ def _scope(entry: AuditEntry) -> str | None:
     return entry.name or None if entry.resource == "namespaces" else entry.namespace
 
 
-def _injected(rule: FaultRule) -> StatusError:
-    reasons = {
-        429: "TooManyRequests",
-        500: "InternalError",
-        503: "ServiceUnavailable",
-        504: "Timeout",
-        403: "Forbidden",
-        401: "Unauthorized",
-    }
-    details = {} if rule.retry_after is None else {"retryAfterSeconds": rule.retry_after}
-    message = rule.message or {
-        429: "the server has received too many requests and has asked us to try again later"
-    }.get(rule.code, "injected fault")
-    return StatusError(rule.code, reasons.get(rule.code, ""), message, details)
-
-
 def _failure(error: StatusError) -> Answer:
     return Answer(error.code, msgspec.json.encode(error.body()))
-
-
-async def _read_body(request: web.BaseRequest) -> bytes:
-    """The request's body. Raises StatusError 413."""
-    if not request.can_read_body:
-        return b""
-    parts, size = [], 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise too_large(MAX_BODY)
-        parts.append(chunk)
-    return b"".join(parts)
-
-
-__all__ = ["MAX_BODY", "ApiServer"]

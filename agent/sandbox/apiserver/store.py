@@ -1,7 +1,7 @@
 """Objects, their versions and the history that watches replay.
 
-The truth of an object is its encoded bytes: lists and watches are then concatenations of bytes, and nobody can change an
-object by keeping a reference to it, since each read of an object decodes a fresh copy.
+The truth of an object is its encoded bytes: lists and watches are then concatenations of bytes, and nobody can change
+an object by keeping a reference to it, since each read of an object decodes a fresh copy.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _decode = msgspec.json.Decoder().decode
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """One version of one object.
 
-    ``raw`` is its JSON without kind and apiVersion (built-in lists carry neither); ``rv`` its resourceVersion; ``fields``
-    the values of the kind's selectable fields, in their order; ``owners`` the uids of its ownerReferences.
+    ``raw`` is its JSON without kind and apiVersion (built-in lists carry neither); ``rv`` its resourceVersion;
+    ``fields`` the values of the kind's selectable fields, in their order; ``owners`` the uids of its ownerReferences.
     """
 
     key: str

@@ -8,8 +8,6 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -18,44 +16,20 @@ from agent.sandbox.apiserver.fieldpaths import without
 from agent.sandbox.apiserver.kinds import NAMESPACES, Kind
 from agent.sandbox.apiserver.managedfields import FieldConflicts, Manager, after_apply, after_update, given_up
 from agent.sandbox.apiserver.patching import apply_merge, merge_patch, without_nulls
+from agent.sandbox.apiserver.reconcile import Write, apply_conflict, check_namespace, check_type, meaning, reconciled
 from agent.sandbox.apiserver.status import (
     Cause,
-    StatusError,
     already_exists,
     bad_request,
-    conflict,
     forbidden,
     invalid,
     not_found,
-    object_details,
 )
 from agent.sandbox.apiserver.store import Object, Store, Stored, full, with_type
 from agent.sandbox.clock import WorldClock
 
-_KEPT = (
-    "name",
-    "namespace",
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-)
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 _encode = msgspec.json.encode
-
-
-@dataclass(frozen=True, kw_only=True)
-class Write:
-    """How a write is meant: the object's place, the writer's field manager, the subresource ("" or "status"), dry-run."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    manager: str
-    subresource: str = ""
-    dry_run: bool = False
-    force: bool = False
 
 
 def encoded(kind: Kind, obj: Object) -> bytes:
@@ -90,14 +64,14 @@ class Writes:
     def replace(self, write: Write, body: Object) -> bytes:
         """PUT. Raises StatusError 400, 404, 409 or 422."""
         kind = write.kind
-        _check_type(kind, body)
+        check_type(kind, body)
         validation.check_shape(kind, body)
         metadata = body.setdefault("metadata", {})
         if metadata.setdefault("name", write.name) != write.name:
             raise bad_request(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL ({write.name})"
             )
-        _check_namespace(write, metadata)
+        check_namespace(write, metadata)
         stored = self.store.get(kind, write.namespace, write.name)
         if stored is None and kind.create_on_update and not write.subresource:
             metadata.pop("resourceVersion", None)
@@ -115,7 +89,7 @@ class Writes:
             raise bad_request("json: cannot unmarshal the patch into Go value of type map[string]interface {}")
         current = with_type(write.kind, stored.decoded())
         merged = merge_patch(current, patch)
-        _check_type(write.kind, merged)
+        check_type(write.kind, merged)
         validation.check_shape(write.kind, merged)
         if merged.get("metadata", {}).get("name", write.name) != write.name:
             raise invalid(write.kind.group, write.kind.kind, write.name, [
@@ -124,11 +98,11 @@ class Writes:
         return self._revise(write, stored, merged)
 
     def apply(self, write: Write, config: Object) -> tuple[bytes, bool]:
-        """PATCH by server-side apply; also whether the object was created. Raises StatusError, 409 for field conflicts."""
+        """PATCH by server-side apply; also whether the object was created. Raises StatusError."""
         kind, stored = write.kind, self.store.get(write.kind, write.namespace, write.name)
         config.setdefault("metadata", {}).setdefault("name", write.name)
         config = without_nulls(config)
-        _check_type(kind, config)
+        check_type(kind, config)
         validation.check_shape(kind, config)
         if stored is None:
             obj = self._newborn(write, msgspec.json.decode(_encode(config)))
@@ -162,11 +136,11 @@ class Writes:
 
     def _newborn(self, write: Write, body: Object) -> Object:
         kind = write.kind
-        _check_type(kind, body)
+        check_type(kind, body)
         validation.check_shape(kind, body)
-        obj = without_nulls(body)
+        obj: Object = without_nulls(body)
         metadata = obj.setdefault("metadata", {})
-        _check_namespace(write, metadata)
+        check_namespace(write, metadata)
         if metadata.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         for member in (
@@ -202,7 +176,7 @@ class Writes:
     def _revise(self, write: Write, stored: Stored, wanted: Object, config: Object | None = None) -> bytes:
         """The next version of an object out of what the writer wants; nothing is written where nothing changes."""
         kind, old = write.kind, stored.decoded()
-        new = _reconciled(write, stored, old, without_nulls(wanted))
+        new = reconciled(write, stored, old, without_nulls(wanted))
         defaults.fill(kind, new)
         validation.check(kind, new)
         validation.check_update(kind, old, new)
@@ -212,7 +186,7 @@ class Writes:
             new["metadata"]["managedFields"] = self._applied(write, old, new, config)
         if new == old:
             return full(kind, stored)
-        if kind.generation and _meaning(kind, old) != _meaning(kind, new):
+        if kind.generation and meaning(kind, old) != meaning(kind, new):
             new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         return self._commit(write, new, stored)
 
@@ -235,82 +209,4 @@ class Writes:
         try:
             return after_apply(write.kind, old, new, config, writer, self.clock.rfc3339(), force=write.force)
         except FieldConflicts as error:
-            raise _apply_conflict(write.kind, error) from None
-
-
-def _apply_conflict(kind: Kind, error: FieldConflicts) -> StatusError:
-    count = len(error.conflicts)
-    first = error.conflicts[0]
-    message = (
-        f'Apply failed with {count} conflict{"s" if count > 1 else ""}: conflict with "{first[0].name}": {first[1]}'
-    )
-    if count > 1:
-        lines = "\n".join(f'- conflict with "{manager.name}": {path}' for manager, path in error.conflicts)
-        message = f"Apply failed with {count} conflicts: {lines}"
-    causes = [
-        Cause(reason="FieldManagerConflict", message=f'conflict with "{manager.name}"', field=path).encoded()
-        for manager, path in error.conflicts
-    ]
-    return StatusError(409, "Conflict", message, {**object_details(kind.group, kind.kind), "causes": causes})
-
-
-def _check_type(kind: Kind, body: Any) -> None:
-    if not isinstance(body, dict):
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind.kind}): the body is no object")
-    version, name = body.get("apiVersion"), body.get("kind")
-    if version and version != kind.api_version:
-        raise bad_request(
-            f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
-        )
-    if name and name != kind.kind:
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind.kind}): {name} was sent")
-
-
-def _check_namespace(write: Write, metadata: Object) -> None:
-    if not isinstance(metadata, dict):
-        raise bad_request("metadata must be an object")
-    if write.kind.namespaced and metadata.setdefault("namespace", write.namespace) != write.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-
-
-def _reconciled(write: Write, stored: Stored, old: Object, wanted: Object) -> Object:
-    """``wanted`` less everything that this kind of write cannot touch. Raises StatusError 409 for a stale copy."""
-    kind, sent = write.kind, wanted.get("metadata") or {}
-    if sent.get("uid", stored.uid) != stored.uid:
-        why = f"Precondition failed: UID in precondition: {sent['uid']}, UID in object meta: {stored.uid}"
-        raise conflict(kind.group, kind.plural, stored.name, why)
-    if sent.get("resourceVersion") and sent["resourceVersion"] != str(stored.rv):
-        raise conflict(kind.group, kind.plural, stored.name)
-    metadata = old["metadata"]
-    if write.subresource == "status":
-        new = {**old, "metadata": dict(metadata)}
-        new.pop("status", None)
-        if "status" in wanted:
-            new["status"] = wanted["status"]
-        if not kind.custom:  # a custom resource's /status ignores all metadata; a built-in one takes these two
-            members = ("annotations",) if kind.group == "apps" else ("annotations", "labels")
-            _copy(sent, new["metadata"], members)
-        return new
-    new = {key: value for key, value in wanted.items() if key not in ("kind", "apiVersion", "metadata")}
-    new["metadata"] = {key: value for key, value in sent.items() if key not in _KEPT}
-    _copy(metadata, new["metadata"], (*_KEPT, "resourceVersion", "managedFields"))
-    if kind.status:
-        _copy(old, new, ("status",))
-    if kind.kind == "Secret":
-        new.setdefault("type", old.get("type", "Opaque"))
-    return new
-
-
-def _copy(source: Object, target: Object, members: tuple[str, ...]) -> None:
-    for member in members:
-        if member in source:
-            target[member] = source[member]
-        else:
-            target.pop(member, None)
-
-
-def _meaning(kind: Kind, obj: Object) -> Any:
-    """The part of an object whose changes the generation counts."""
-    if kind.custom:
-        return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-    return obj.get("spec")
+            raise apply_conflict(write.kind, error) from None
