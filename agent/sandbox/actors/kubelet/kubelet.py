@@ -84,8 +84,8 @@ class Kubelet:
         """World time at which that run ended; None while it lasts."""
         return self._record.ended_at(received)
 
-    async def logs(self, namespace: str, pod: str, container: str, previous: bool = False) -> list[tuple[float, str]]:
-        """The lines of a container's present or previous run, each with its world time."""
+    def logs(self, namespace: str, pod: str, container: str, previous: bool = False) -> list[tuple[float, str]] | None:
+        """The lines of a container's present or previous run, each with its world time; None where it was not."""
         return self._logs.read(namespace, pod, container, previous)
 
     def restart_container(self, namespace: str, pod: str, container: str, *, exit_code: int = KILLED) -> None:

@@ -21,11 +21,11 @@ class Logs:
     def add(self, namespace: str, pod: str, container: str, at: float, line: str) -> None:
         self._runs.setdefault((namespace, pod, container), [[]])[-1].append((at, line))
 
-    def read(self, namespace: str, pod: str, container: str, previous: bool) -> list[Line]:
-        """The lines of a run; none where it has not been."""
+    def read(self, namespace: str, pod: str, container: str, previous: bool) -> list[Line] | None:
+        """The lines of a run; None where it has not been."""
         runs = self._runs.get((namespace, pod, container), [])
         index = 2 if previous else 1
-        return list(runs[-index]) if len(runs) >= index else []
+        return list(runs[-index]) if len(runs) >= index else None
 
     def drop(self, namespace: str, pod: str) -> None:
         """The pod is gone, and its logs with it."""
