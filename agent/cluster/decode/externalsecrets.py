@@ -20,6 +20,7 @@ from agent.cluster.decode.wire import (
     key_of,
     present,
     seconds,
+    spec_changed,
     truth,
 )
 from agent.fingerprint import Fingerprints
@@ -164,6 +165,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         expected_keys=reading.expected_keys,
         deleting=meta.deletion_timestamp is not None,
         cluster_parent=owner.name if owner and owner.kind == "ClusterExternalSecret" else "",
+        spec_changed=spec_changed(meta),
         refresh_time=seconds(status.refresh_time),
         synced_version=status.synced_resource_version or "",
         ready=truth(ready.status) if ready else None,

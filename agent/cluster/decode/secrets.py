@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agent.cluster.decode.wire import ManagedEntry, Meta, Wire, controller, key_of, present
+from agent.cluster.decode.wire import Meta, Wire, controller, key_of, newest, present
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
 from agent.model import SecretView
@@ -55,6 +55,9 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
     entries = meta.managed_fields or ()
     created = meta.creation_timestamp.timestamp()
     owner = controller(meta.owner_references)
+    writers = [one for one in entries if one.fields_v1 is not None and present(one.fields_v1.data)]
+    eso = [one for one in writers if one.manager.startswith(_ESO_WRITER)]
+    foreign = [one for one in writers if not one.manager.startswith(_ESO_WRITER)]
     managed = labels.get(_MANAGED) == "true"
     labels.pop(_CREATED_BY, None)  # differs in each Secret, and no selector of sense asks for it
     return SecretView(
@@ -62,7 +65,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         uid=meta.uid,
         resource_version=meta.resource_version,
         created=created,
-        touched=max([created, *(entry.time.timestamp() for entry in entries if entry.time)]),
+        touched=max(created, newest(entries) or 0.0),
         prints=_prints(data, fingerprints, key.namespace, key.name),
         type=sys.intern(wire.type or "Opaque"),
         immutable=bool(wire.immutable),
@@ -71,7 +74,9 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         owner_uid=owner.uid if owner and owner.kind == "ExternalSecret" and owner.api_group == _ESO else "",
         force_sync=annotations.get("force-sync", ""),
         finalizers=bool(meta.finalizers),
-        foreign_writers=_foreign_writers(entries),
+        foreign_writers=tuple(sorted({entry.manager for entry in foreign})),
+        foreign_wrote=newest(foreign),
+        eso_wrote=newest(eso),
         deleting=meta.deletion_timestamp is not None,
         labels=_shared.labels(labels),
     )
@@ -86,12 +91,3 @@ def _prints(data: dict[str, bytes], fingerprints: Fingerprints | None, namespace
 
 def _hash_fits(written: str | None, data: dict[str, bytes]) -> bool | None:
     return data_hash(data) == written if written is not None and len(written) == _SHA3_224 else None
-
-
-def _foreign_writers(entries: list[ManagedEntry] | tuple[()]) -> tuple[str, ...]:
-    found = {
-        entry.manager
-        for entry in entries
-        if entry.fields_v1 is not None and present(entry.fields_v1.data) and not entry.manager.startswith(_ESO_WRITER)
-    }
-    return tuple(sorted(found))

@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from agent.cluster.decode.wire import EMPTY, Meta, Unfit, Wire, key_of, present
+from agent.cluster.decode.wire import EMPTY, Meta, Unfit, Wire, key_of, present, spec_changed
 from agent.fingerprint import Fingerprints
 from agent.mapping import vault_host
 from agent.model import SecretStore, StoreKey
@@ -56,7 +56,7 @@ def _store(wire: StoreWire, key: StoreKey) -> SecretStore:
         provider=sys.intern(provider),
         host=sys.intern(host),
         controller=wire.spec.controller or "",
-        changed=_changed(wire.metadata),
+        changed=spec_changed(wire.metadata),
         refused=refused,
     )
 
@@ -66,16 +66,3 @@ def _url(azure: msgspec.Raw) -> str:
         return _azure.decode(azure).vault_url or ""
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unfit("spec.provider.azurekv.vaultUrl", "is no text") from None
-
-
-def _changed(meta: Meta) -> float:
-    """A status update moves no entry that holds the spec."""
-    return max(
-        meta.creation_timestamp.timestamp(),
-        *(
-            entry.time.timestamp()
-            for entry in meta.managed_fields or ()
-            if entry.time is not None and entry.fields_v1 is not None and present(entry.fields_v1.spec)
-        ),
-        0.0,
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -156,6 +157,17 @@ def controller(references: list[OwnerRef] | None) -> Owner | None:
             group, slash, _ = ref.api_version.partition("/")
             return Owner(sys.intern(ref.kind), sys.intern(ref.name), ref.uid, sys.intern(group) if slash else "")
     return None
+
+
+def newest(entries: Iterable[ManagedEntry]) -> float | None:
+    """The greatest time of these managedFields entries."""
+    return max((entry.time.timestamp() for entry in entries if entry.time is not None), default=None)
+
+
+def spec_changed(meta: Meta) -> float:
+    """Newest time of an entry that owns part of the spec, else creation. Status and metadata updates move none."""
+    owners = (one for one in meta.managed_fields or () if one.fields_v1 is not None and present(one.fields_v1.spec))
+    return max(meta.creation_timestamp.timestamp(), newest(owners) or 0.0)
 
 
 def condition(conditions: list[Condition] | None, kind: str) -> Condition | None:
