@@ -7,6 +7,7 @@ So only a part of the RE2 syntax is let in, in which repetition does not nest.
 from __future__ import annotations
 
 import re
+import warnings
 
 LONGEST_PATTERN = 200
 MOST_REPEATS = 3
@@ -20,8 +21,10 @@ def complaint(pattern: str) -> str:
     if len(pattern) > LONGEST_PATTERN:
         return f"expected at most {LONGEST_PATTERN} characters; found {len(pattern)}"
     try:
-        compiled = re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # said of [[ and the like, which may come to mean sets
+            compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:
         return f"expected a regular expression; found one that does not parse: {error}"
     found = _Scan(pattern).complaint()
     if not found and compiled.search(""):
