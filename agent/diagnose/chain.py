@@ -87,7 +87,7 @@ class _Judge:
 
     def __init__(self, view: ChainView, memory: SecretMemory, policy: Policy, now: float, volumes: str) -> None:
         self.view, self.memory, self.policy, self.now, self.volumes = view, memory, policy, now, volumes
-        self.keys = mapping.own_keys(view.es, frozenset(memory.keys)) if view.rivals else None
+        self.keys = mapping.expected_keys(view.es) if view.rivals else None
         self.assumed_from = _assumed_from(view, policy)
         # Containers of equal templates started together have equal spans: judging each key once per span is most of
         # what makes 50,000 pods cheap.
@@ -107,9 +107,7 @@ class _Judge:
     def memory_name(self) -> str:
         return self.view.es.target
 
-    def _container(
-        self, pod: Pod, spec: ContainerSpec, run: ContainerRun, uses: list[Use]
-    ) -> ContainerVerdict | None:
+    def _container(self, pod: Pod, spec: ContainerSpec, run: ContainerRun, uses: list[Use]) -> ContainerVerdict | None:
         if pod.node in self.view.nodes_down:
             return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready")
         if containers.resolves_again(run, spec.kind, now=self.now, window=self.policy.timing.crash_loop_window):
@@ -232,5 +230,3 @@ def _report(
         changed_at=changed,
         wake_at=above.wake_at,
     )
-
-

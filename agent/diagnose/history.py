@@ -33,14 +33,15 @@ def first_look(view: SecretView, *, at: float, absent_until: float | None) -> Se
     only came into our sight (it got ESO's label), so it begins as if we had never looked.
     """
     if absent_until is None or view.created + 1 < absent_until:
-        known = {key: (Entry(value=value, lo=at, hi=at),) for key, value in view.prints.items()}
-        return _memory(view, first_look=at, keys=known)
+        keys = {key: _entries(Entry(value=value, lo=at, hi=at)) for key, value in view.prints.items()}
+        return _memory(view, first_look=at, keys=keys)
     absent = Entry(value=ABSENT, lo=FOREVER_AGO, hi=FOREVER_AGO)
     begin = max(absent_until, view.created)
     end = min(at, view.touched + 1)
     unsure = (Entry(value=UNOBSERVED, lo=begin, hi=begin),) if view.touched > view.created + 1 else ()
     keys = {
-        key: (Entry(value=value, lo=begin, hi=max(begin, end)), *unsure, absent) for key, value in view.prints.items()
+        key: _entries(Entry(value=value, lo=begin, hi=max(begin, end)), *unsure, absent)
+        for key, value in view.prints.items()
     }
     return _memory(view, first_look=FOREVER_AGO, keys=keys)
 
@@ -90,6 +91,10 @@ def last_change(memory: SecretMemory, keys: tuple[str, ...] | None = None) -> fl
         if (keys is None or key in keys) and len(entries) > 1:
             newest = max(newest, entries[0].hi)
     return newest
+
+
+def _entries(*entries: Entry) -> tuple[Entry, ...]:
+    return entries
 
 
 def _memory(view: SecretView, *, first_look: float, keys: dict[str, tuple[Entry, ...]]) -> SecretMemory:

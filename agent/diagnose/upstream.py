@@ -117,9 +117,7 @@ def _stale(view: ChainView, stale: list[tuple[SourceKey, SourceMemory]]) -> Find
     refreshed = view.es.refresh_time
     last = f"ESO's last good sync began {stamp(refreshed)}" if refreshed is not None else "ESO has never synced"
     since = min(source.event_at for _, source in stale)
-    return _finding(
-        view, Link.VAULT, Kind.STALE, since, f"{said}; {last}", sources=tuple(key for key, _ in stale)
-    )
+    return _finding(view, Link.VAULT, Kind.STALE, since, f"{said}; {last}", sources=tuple(key for key, _ in stale))
 
 
 def _gone(view: ChainView, key: SourceKey, source: SourceMemory) -> Finding:
@@ -238,7 +236,9 @@ def _needs_hand(view: ChainView, now: float) -> Finding | None:
     if secret.immutable and not es.immutable and secret.hash_fits is False:
         text = f"Secret {secret.key} is immutable, ESO could not update it (its data-hash is that of newer data)"
     elif es.template_type and secret.type != es.template_type:
-        text = f"Secret {secret.key} has type {secret.type}, the spec wants {es.template_type}; a type cannot be changed"
+        text = (
+            f"Secret {secret.key} has type {secret.type}, the spec wants {es.template_type}; a type cannot be changed"
+        )
     else:
         return None
     return _finding(view, Link.SECRET, Kind.STUCK_NEEDS_HAND, now, text, remedy=f"run: {command}")
@@ -264,7 +264,9 @@ def _lifecycle(view: ChainView, policy: Policy, now: float) -> list[Finding]:
             rest = f"the newest enabled one is of {stamp(enabled.created)}" if enabled else "no enabled one is known"
             text = f"the newest version of {key}, of {stamp(state.created)}, is disabled; {rest}"
             notes.append(
-                _finding(view, Link.VAULT, Kind.DISABLED, source.event_at, text, sources=(key,), remedy=REMEDIES["disabled"])
+                _finding(
+                    view, Link.VAULT, Kind.DISABLED, source.event_at, text, sources=(key,), remedy=REMEDIES["disabled"]
+                )
             )
         elif state.not_before is not None and state.not_before > now:
             text = f"{key} is not valid before {stamp(state.not_before)}"

@@ -1,0 +1,228 @@
+"""From what was seen to what is remembered: messages of reflectors and sweeps, into the projection and the memory.
+
+The order matters. Secrets are judged against what is known of their vaults, so after a gap a Secret's new value is taken
+in only when the vaults have answered: `pending` holds such lists back until `settle` is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from agent import mapping
+from agent.cluster.decode import Malformed
+from agent.cluster.reflector import Changed, Confirmed, Listed, Malfunction, Message, Recovered, Scope, Spoiled
+from agent.diagnose import history, sources
+from agent.engine.world import World
+from agent.memory import Memory, NodeCache, SecretMemory, VersionSeen
+from agent.model import ObjectKey, SecretView, SourceKey, SourceState, VaultView
+from agent.policy import Policy
+
+BOOKMARK_LATENCY = 5.0
+"""Seconds by which a bookmark may have been under way: what it confirms is the time before that."""
+
+Versions = Callable[[SourceKey], tuple[VersionSeen, ...] | None]
+
+
+class Observer:
+    """Applies messages, in order, to a world and a memory."""
+
+    def __init__(self, world: World, memory: Memory, *, on_malformed: Callable[[Malformed], None]) -> None:
+        self.world, self.memory = world, memory
+        self._on_malformed = on_malformed
+        self._lower: dict[Scope, float] = {}  # a write seen next on this scope was done after this
+        self.changed_secrets: set[ObjectKey] = set()
+        self.changed_data: list[tuple[ObjectKey, tuple[str, ...]]] = []
+        self.changed_sources: set[SourceKey] = set()
+        self.pending: list[Listed] = []
+        self.earliest_new: dict[
+            SourceKey, float
+        ] = {}  # over the last gap: `created` of the first version we had not seen
+
+    def take(self, message: Message) -> None:
+        """One message of a reflector."""
+        scope = message.scope
+        match message:
+            case Listed():
+                self._listed(message)
+            case Changed():
+                self._changed(message)
+            case Confirmed():
+                self._lower[scope] = max(self._lower.get(scope, 0.0), message.at - BOOKMARK_LATENCY)
+                self._confirm(scope, message.at - BOOKMARK_LATENCY)
+            case Spoiled():
+                self._on_malformed(message.malformed)
+                self._spoiled(scope, message.malformed)
+            case Malfunction():
+                self.world.set_trouble(scope.resource, scope.namespace, message.trouble)
+            case Recovered():
+                self.world.set_trouble(scope.resource, scope.namespace, None)
+
+    def sweep(self, view: VaultView, wanted: frozenset[str], versions: Versions) -> None:
+        """One vault's answer. ``versions`` asks for a secret's version list (None: it could not be had)."""
+        self.world.put_vault(view)
+        if view.trouble is not None:
+            return
+        for name in wanted:
+            key = SourceKey(view.host, name)
+            state = view.sources.get(name) or SourceState(present=False)
+            known = self.memory.sources.get(key)
+            seen = sources.look(known, state, at=view.answered_at)
+            if seen is known:
+                continue
+            if known is not None and state.present and state.identity != known.state.identity:
+                listed = versions(key)
+                if listed is not None:
+                    seen = sources.learn_versions(seen, listed)
+                    newer = [v.created for v in listed if v.created > known.state.created]
+                    self.earliest_new[key] = min(newer, default=0.0)
+                else:
+                    self.earliest_new[key] = 0.0
+            elif known is None and state.present and not state.enabled:
+                seen = sources.learn_versions(seen, versions(key) or ())
+            self.memory.sources[key] = seen
+            self.changed_sources.add(key)
+
+    def settle(self, policy: Policy) -> None:
+        """Take in the Secrets of lists after a gap: the vaults have been looked at."""
+        pending, self.pending = self.pending, []
+        for listed in pending:
+            self._secrets_listed(listed, policy)
+        if pending:
+            self.earliest_new.clear()
+
+    # ---------------------------------------------------------------------------------------------------- lists
+
+    def _listed(self, message: Listed) -> None:
+        scope = message.scope
+        for malformed in message.listing.malformed:
+            self._on_malformed(malformed)
+        if scope.resource == "secrets":
+            self.pending.append(message)
+            return
+        self.world.replace_all(scope.resource, scope.namespace, message.listing.items)
+
+    def _secrets_listed(self, message: Listed, policy: Policy) -> None:
+        scope, listing = message.scope, message.listing
+        confirmed = self.memory.heartbeat.get(str(scope))
+        present = set()
+        for view in listing.items:
+            present.add(view.key)
+            known = self.memory.secrets.get(view.key)
+            if known is None:
+                fresh = history.first_look(view, at=listing.asked_at, absent_until=confirmed)
+                self._remember(view.key, None, fresh)
+            else:
+                since = confirmed if confirmed is not None else known.first_look
+                born = self._born(view, since, policy)
+                after = history.after_gap(known, view, confirmed=since, seen=listing.answered_at, born=born)
+                self._remember(view.key, known, after, deleted_at=since)
+        for key, memory in list(self.memory.secrets.items()):
+            if key not in present and scope.namespace in (None, key.namespace) and memory.uid:
+                since = confirmed if confirmed is not None else memory.first_look
+                self._remember(key, memory, history.deleted(memory, since=since, seen=listing.answered_at))
+        self.world.replace_all("secrets", scope.namespace, listing.items)
+        self._lower[scope] = listing.asked_at
+        self._confirm(scope, listing.asked_at)
+
+    def _born(self, view: SecretView, since: float, policy: Policy) -> Callable[[str], float]:
+        """Before when the new value of a key cannot have existed, from the versions that came during the gap."""
+        chains = [self.world.external_secrets[key] for key in self.world.chains_of_secret(view.key)]
+
+        def born(key: str) -> float:
+            times = []
+            for es in chains:
+                stores = [self.world.stores.get(store) for store in es.stores]
+                if es.spec_changed > since or any(store is None or store.changed > since for store in stores):
+                    return 0.0
+                for use in mapping.feeds(es, key):
+                    source = mapping.resolve(use, self.world.stores)
+                    if isinstance(source, SourceKey) and source in self.earliest_new:
+                        times.append(self.earliest_new[source])
+            earliest = min(times, default=0.0)
+            return max(0.0, earliest - policy.margins.vault) if earliest else 0.0
+
+        return born
+
+    # ---------------------------------------------------------------------------------------------------- watches
+
+    def _changed(self, message: Changed) -> None:
+        scope, obj = message.scope, message.object
+        if scope.resource == "secrets":
+            self._secret_changed(scope, message)
+        if message.type == "DELETED":
+            self.world.drop(scope.resource, obj)
+        else:
+            self.world.put(scope.resource, obj)
+
+    def _secret_changed(self, scope: Scope, message: Changed) -> None:
+        view: SecretView = message.object
+        known = self.memory.secrets.get(view.key)
+        since = self._lower.get(scope, 0.0)
+        if message.type == "DELETED":
+            if known is not None and known.uid:
+                gone = history.deleted(known, since=since, seen=message.observed_at)
+                self._remember(view.key, known, gone, deleted_at=message.observed_at)
+        elif known is None:
+            first = history.first_look(view, at=message.observed_at, absent_until=self.memory.heartbeat.get(str(scope)))
+            self._remember(view.key, None, first)
+        else:
+            after = history.watched(known, view, since=since, seen=message.observed_at)
+            self._remember(view.key, known, after, deleted_at=since)
+        self._lower[scope] = max(since, min(view.touched, message.observed_at))
+        self._confirm(scope, since)
+
+    def _spoiled(self, scope: Scope, malformed: Malformed) -> None:
+        key = malformed.key
+        if key is None:
+            return
+        tables: dict[str, dict[Any, Any]] = {
+            "externalsecrets": self.world.external_secrets,
+            "secrets": self.world.secrets,
+            "pods": self.world.pods,
+        }
+        obj = tables.get(scope.resource, {}).get(key)
+        if obj is not None:
+            self.world.drop(scope.resource, obj)
+
+    def _remember(
+        self, key: ObjectKey, before: SecretMemory | None, after: SecretMemory, *, deleted_at: float = 0.0
+    ) -> None:
+        if after is before:
+            return
+        if before is not None and before.immutable and after.uid and before.uid != after.uid:
+            after = replace(after, cache=self._cached_nodes(key, after, deleted_at))
+        self.memory.secrets[key] = after
+        self.changed_secrets.add(key)
+        if before is not None:
+            moved = sorted(k for k in before.keys.keys() | after.keys.keys() if before.keys.get(k) != after.keys.get(k))
+            if moved:
+                self.changed_data.append((key, tuple(moved)))
+
+    def _cached_nodes(self, key: ObjectKey, after: SecretMemory, deleted_at: float) -> NodeCache:
+        """An immutable Secret came back as another object: nodes with a reference still serve the former one."""
+        nodes = sorted({pod.node for pod in self.world.pods_of_secret(key) if pod.node})
+        return NodeCache(uid=after.uid, at=deleted_at, dirty=tuple(nodes))
+
+    def clean_nodes(self, now: float) -> None:
+        """Note the nodes that have no reference to a recreated immutable Secret any more."""
+        for key, memory in list(self.memory.secrets.items()):
+            if memory.cache is None or not memory.cache.dirty:
+                continue
+            in_use = {pod.node for pod in self.world.pods_of_secret(key)}
+            free = [node for node in memory.cache.dirty if node not in in_use]
+            if free:
+                cache = replace(
+                    memory.cache,
+                    dirty=tuple(node for node in memory.cache.dirty if node in in_use),
+                    clean=memory.cache.clean | dict.fromkeys(free, now),
+                )
+                self.memory.secrets[key] = replace(memory, cache=cache)
+                self.changed_secrets.add(key)
+
+    def _confirm(self, scope: Scope, at: float) -> None:
+        if scope.resource == "secrets":
+            name = str(scope)
+            self.memory.heartbeat[name] = max(self.memory.heartbeat.get(name, 0.0), at)

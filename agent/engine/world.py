@@ -1,0 +1,336 @@
+"""The projection: what is known of the cluster and the vaults now, with the indexes that decisions need.
+
+Fed by the reflectors' messages and the sweeps, read by the cycle, both in one thread. It decides nothing; it notes which
+chains and workloads a change touches, so that a cycle in which nothing happened costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from agent import mapping
+from agent.model import (
+    ExternalSecret,
+    Namespace,
+    Node,
+    ObjectKey,
+    Pod,
+    PushSource,
+    ReplicaSet,
+    SecretStore,
+    SecretView,
+    SourceKey,
+    StoreKey,
+    Trouble,
+    VaultView,
+    Workload,
+    WorkloadKey,
+)
+
+SecretName = ObjectKey
+
+
+class World:
+    """All current objects, by key. ``dirty_chains`` and ``dirty_workloads`` collect what a change may affect."""
+
+    def __init__(self) -> None:
+        self.external_secrets: dict[ObjectKey, ExternalSecret] = {}
+        self.stores: dict[StoreKey, SecretStore] = {}
+        self.secrets: dict[ObjectKey, SecretView] = {}
+        self.pods: dict[ObjectKey, Pod] = {}
+        self.workloads: dict[WorkloadKey, Workload] = {}
+        self.replica_sets: dict[str, ReplicaSet] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        self.nodes: dict[str, Node] = {}
+        self.push_sources: dict[ObjectKey, PushSource] = {}
+        self.vaults: dict[str, VaultView] = {}
+        self.troubles: dict[tuple[str, str | None], Trouble] = {}  # (resource, namespace or all) that cannot be read
+        self.dirty_chains: set[ObjectKey] = set()
+        self.dirty_workloads: set[WorkloadKey] = set()
+        self._chains_of_secret: defaultdict[SecretName, set[ObjectKey]] = defaultdict(set)
+        self._chains_of_store: defaultdict[StoreKey, set[ObjectKey]] = defaultdict(set)
+        self._pods_of_secret: defaultdict[SecretName, dict[ObjectKey, Pod]] = defaultdict(dict)
+        self._pods_of_workload: defaultdict[WorkloadKey, dict[ObjectKey, Pod]] = defaultdict(dict)
+        self._workload_of_pod: dict[ObjectKey, WorkloadKey] = {}
+        self._orphans: dict[ObjectKey, str] = {}  # pods whose ReplicaSet has not been seen yet -> its uid
+
+    # ------------------------------------------------------------------------------------------------- questions
+
+    def chains_of_secret(self, key: ObjectKey) -> Iterable[ObjectKey]:
+        """ExternalSecrets whose target this Secret is."""
+        return self._chains_of_secret.get(key, ())
+
+    def pods_of_secret(self, key: ObjectKey) -> tuple[Pod, ...]:
+        """Pods that consume the Secret, terminating ones included."""
+        return tuple(self._pods_of_secret.get(key, {}).values())
+
+    def pods_of_workload(self, key: WorkloadKey) -> tuple[Pod, ...]:
+        """Pods of a workload that consume any Secret."""
+        return tuple(self._pods_of_workload.get(key, {}).values())
+
+    def workload_of(self, pod: Pod) -> WorkloadKey:
+        """The workload that owns the pod; the pod itself where nothing does."""
+        return self._workload_of_pod.get(pod.key) or self._owner(pod)
+
+    def chains_of_workload(self, key: WorkloadKey) -> set[ObjectKey]:
+        """ExternalSecrets that write a Secret which the workload's pods consume."""
+        found: set[ObjectKey] = set()
+        for pod in self._pods_of_workload.get(key, {}).values():
+            for name in secrets_of(pod):
+                found.update(self.chains_of_secret(ObjectKey(key.namespace, name)))
+        return found
+
+    def judged_workloads(self) -> int:
+        """Workloads that consume at least one Secret of a chain."""
+        return sum(bool(self.chains_of_workload(key)) for key in self._pods_of_workload)
+
+    def trouble(self, resource: str, namespace: str) -> Trouble | None:
+        """Why this collection cannot be read for this namespace, if so."""
+        return self.troubles.get((resource, None)) or self.troubles.get((resource, namespace))
+
+    def nodes_down(self) -> frozenset[str]:
+        """Nodes that are not ready."""
+        return frozenset(node.name for node in self.nodes.values() if not node.ready)
+
+    def sources_of(self, es: ExternalSecret) -> list[tuple[Any, SourceKey | str]]:
+        """Each use of the spec with the vault secret it means, or the reason why that is not known."""
+        return [(use, mapping.resolve(use, self.stores)) for use in es.uses]
+
+    # --------------------------------------------------------------------------------------------------- changes
+
+    def put(self, resource: str, obj: Any) -> None:
+        """One object was added or modified."""
+        _PUT[resource](self, obj)
+
+    def drop(self, resource: str, obj: Any) -> None:
+        """One object is gone."""
+        _DROP[resource](self, obj)
+
+    def replace_all(self, resource: str, namespace: str | None, items: Iterable[Any]) -> None:
+        """The whole collection (of one namespace) was read anew."""
+        keep = set()
+        for obj in items:
+            self.put(resource, obj)
+            keep.add(identity(obj))
+        for obj in [o for o in self._collection(resource) if identity(o) not in keep]:
+            if namespace is None or getattr(identity(obj), "namespace", namespace) == namespace:
+                self.drop(resource, obj)
+
+    def set_trouble(self, resource: str, namespace: str | None, trouble: Trouble | None) -> None:
+        """A collection cannot be read any more, or can again."""
+        if trouble is None:
+            self.troubles.pop((resource, namespace), None)
+        else:
+            self.troubles[resource, namespace] = trouble
+        self.dirty_chains.update(k for k in self.external_secrets if namespace in (None, k.namespace))
+
+    def put_vault(self, view: VaultView) -> None:
+        """A sweep has ended; the caller marks the chains whose sources moved."""
+        self.vaults[view.host] = view
+
+    def _collection(self, resource: str) -> list[Any]:
+        if resource in ("deployments", "statefulsets", "daemonsets"):
+            kind = _WORKLOAD_KINDS[resource]
+            return [w for w in self.workloads.values() if w.key.kind == kind]
+        if resource in ("secretstores", "clustersecretstores"):
+            kind = "SecretStore" if resource == "secretstores" else "ClusterSecretStore"
+            return [s for s in self.stores.values() if s.key.kind == kind]
+        table: dict[Any, Any] = getattr(self, _TABLES[resource])
+        return list(table.values())
+
+    def _put_external_secret(self, es: ExternalSecret) -> None:
+        old = self.external_secrets.get(es.key)
+        if old is not None and old.resource_version == es.resource_version:
+            return
+        if old is not None:
+            self._unlink_chain(old)
+        self.external_secrets[es.key] = es
+        self._chains_of_secret[ObjectKey(es.key.namespace, es.target)].add(es.key)
+        for store in es.stores:
+            self._chains_of_store[store].add(es.key)
+        self.dirty_chains.add(es.key)
+
+    def _drop_external_secret(self, es: ExternalSecret) -> None:
+        old = self.external_secrets.pop(es.key, None)
+        if old is not None:
+            self._unlink_chain(old)
+            self.dirty_chains.add(es.key)
+            self.dirty_chains.update(self.chains_of_secret(ObjectKey(es.key.namespace, old.target)))
+
+    def _unlink_chain(self, es: ExternalSecret) -> None:
+        self._chains_of_secret[ObjectKey(es.key.namespace, es.target)].discard(es.key)
+        for store in es.stores:
+            self._chains_of_store[store].discard(es.key)
+
+    def _put_store(self, store: SecretStore) -> None:
+        if self.stores.get(store.key) != store:
+            self.stores[store.key] = store
+            self.dirty_chains.update(self._chains_of_store.get(store.key, ()))
+
+    def _drop_store(self, store: SecretStore) -> None:
+        if self.stores.pop(store.key, None) is not None:
+            self.dirty_chains.update(self._chains_of_store.get(store.key, ()))
+
+    def _put_secret(self, secret: SecretView) -> None:
+        self.secrets[secret.key] = secret
+        self.dirty_chains.update(self.chains_of_secret(secret.key))
+
+    def _drop_secret(self, secret: SecretView) -> None:
+        if self.secrets.pop(secret.key, None) is not None:
+            self.dirty_chains.update(self.chains_of_secret(secret.key))
+
+    def _put_pod(self, pod: Pod) -> None:
+        old = self.pods.get(pod.key)
+        if old is not None:
+            if old.resource_version == pod.resource_version:
+                return
+            self._unlink_pod(old)
+        self.pods[pod.key] = pod
+        for name in secrets_of(pod):
+            secret = ObjectKey(pod.key.namespace, name)
+            self._pods_of_secret[secret][pod.key] = pod
+            self.dirty_chains.update(self.chains_of_secret(secret))
+        workload = self._owner(pod)
+        self._workload_of_pod[pod.key] = workload
+        self._pods_of_workload[workload][pod.key] = pod
+        self.dirty_workloads.add(workload)
+
+    def _drop_pod(self, pod: Pod) -> None:
+        old = self.pods.pop(pod.key, None)
+        if old is None:
+            return
+        for name in secrets_of(old):
+            self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, name)))
+        self._unlink_pod(old)
+
+    def _unlink_pod(self, pod: Pod) -> None:
+        for name in secrets_of(pod):
+            self._pods_of_secret[ObjectKey(pod.key.namespace, name)].pop(pod.key, None)
+        workload = self._workload_of_pod.pop(pod.key, None)
+        if workload is not None:
+            self._pods_of_workload[workload].pop(pod.key, None)
+            if not self._pods_of_workload[workload]:
+                del self._pods_of_workload[workload]
+            self.dirty_workloads.add(workload)
+
+    def _owner(self, pod: Pod) -> WorkloadKey:
+        owner, namespace = pod.owner, pod.key.namespace
+        if owner is None:
+            return WorkloadKey(namespace, "Pod", pod.key.name)
+        if owner.kind == "ReplicaSet":
+            parent = self.replica_sets.get(owner.uid)
+            if parent is None:
+                self._orphans[pod.key] = owner.uid
+            elif parent.owner is not None:
+                return WorkloadKey(namespace, parent.owner.kind, parent.owner.name)
+        return WorkloadKey(namespace, owner.kind, owner.name)
+
+    def _put_workload(self, workload: Workload) -> None:
+        if self.workloads.get(workload.key) != workload:
+            self.workloads[workload.key] = workload
+            self.dirty_workloads.add(workload.key)
+
+    def _drop_workload(self, workload: Workload) -> None:
+        if self.workloads.pop(workload.key, None) is not None:
+            self.dirty_workloads.add(workload.key)
+
+    def _put_replica_set(self, replica_set: ReplicaSet) -> None:
+        known = replica_set.uid in self.replica_sets
+        self.replica_sets[replica_set.uid] = replica_set
+        if not known:
+            for key in [k for k, uid in self._orphans.items() if uid == replica_set.uid]:
+                del self._orphans[key]
+                pod = self.pods.get(key)
+                if pod is not None:
+                    self._unlink_pod(pod)
+                    del self.pods[key]
+                    self._put_pod(pod)
+
+    def _drop_replica_set(self, replica_set: ReplicaSet) -> None:
+        self.replica_sets.pop(replica_set.uid, None)
+
+    def _put_namespace(self, namespace: Namespace) -> None:
+        if self.namespaces.get(namespace.name) != namespace:
+            self.namespaces[namespace.name] = namespace
+            self._touch_namespace(namespace.name)
+
+    def _drop_namespace(self, namespace: Namespace) -> None:
+        self.namespaces.pop(namespace.name, None)
+
+    def _touch_namespace(self, name: str) -> None:
+        self.dirty_chains.update(k for k in self.external_secrets if k.namespace == name)
+        self.dirty_workloads.update(k for k in self._pods_of_workload if k.namespace == name)
+
+    def _put_node(self, node: Node) -> None:
+        old = self.nodes.get(node.name)
+        self.nodes[node.name] = node
+        if old is None or old.ready != node.ready:
+            for pod in self.pods.values():
+                if pod.node == node.name:
+                    for secret in secrets_of(pod):
+                        self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, secret)))
+
+    def _drop_node(self, node: Node) -> None:
+        self.nodes.pop(node.name, None)
+
+    def _put_push_source(self, source: PushSource) -> None:
+        self.push_sources[source.key] = source
+        self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
+
+    def _drop_push_source(self, source: PushSource) -> None:
+        self.push_sources.pop(source.key, None)
+        self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
+
+
+def secrets_of(pod: Pod) -> set[str]:
+    """Names of the Secrets that any of the pod's containers consumes."""
+    return {use.secret for spec in pod.containers for use in spec.uses}
+
+
+def identity(obj: Any) -> Any:
+    """The key under which the world keeps an object."""
+    if isinstance(obj, ReplicaSet):
+        return obj.uid
+    return obj.name if isinstance(obj, Namespace | Node) else obj.key
+
+
+_WORKLOAD_KINDS = {"deployments": "Deployment", "statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}
+_TABLES = {
+    "externalsecrets": "external_secrets",
+    "secrets": "secrets",
+    "pods": "pods",
+    "replicasets": "replica_sets",
+    "namespaces": "namespaces",
+    "nodes": "nodes",
+    "pushsecrets": "push_sources",
+}
+_PUT = {
+    "externalsecrets": World._put_external_secret,
+    "secretstores": World._put_store,
+    "clustersecretstores": World._put_store,
+    "secrets": World._put_secret,
+    "pods": World._put_pod,
+    "deployments": World._put_workload,
+    "statefulsets": World._put_workload,
+    "daemonsets": World._put_workload,
+    "replicasets": World._put_replica_set,
+    "namespaces": World._put_namespace,
+    "nodes": World._put_node,
+    "pushsecrets": World._put_push_source,
+}
+_DROP = {
+    "externalsecrets": World._drop_external_secret,
+    "secretstores": World._drop_store,
+    "clustersecretstores": World._drop_store,
+    "secrets": World._drop_secret,
+    "pods": World._drop_pod,
+    "deployments": World._drop_workload,
+    "statefulsets": World._drop_workload,
+    "daemonsets": World._drop_workload,
+    "replicasets": World._drop_replica_set,
+    "namespaces": World._drop_namespace,
+    "nodes": World._drop_node,
+    "pushsecrets": World._drop_push_source,
+}

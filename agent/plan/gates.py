@@ -1,0 +1,234 @@
+"""The gates before any pod is touched. Pure; all of one shape; all fail closed.
+
+Each takes the case and answers None (pass), a refusal with its reason and, where it can be known, the time at which it
+ends, or an ordinary wait that nobody needs to be told of. A new gate is a new function and an entry in ``GATES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.model import Refusal, State, Step
+from agent.plan.optout import mode_of, opted_out
+from agent.plan.decisions import Wait
+from agent.plan.recycle import RecycleCase, surges
+from agent.policy import windows
+from agent.times import ago, stamp
+
+Gate = Callable[[RecycleCase], Refusal | Wait | None]
+
+RESTARTERS = {
+    "reloader.stakater.com/": "stakater/Reloader",
+    "secret.reloader.stakater.com/": "stakater/Reloader",
+    "wave.pusher.com/": "wave",
+    "reloader.external-secrets.io/": "external-secrets/reloader",
+    "vso.secrets.hashicorp.com/": "vault-secrets-operator",
+    "operator.1password.io/auto-restart": "1password-operator",
+}
+"""Annotations by which another restarter handles a workload."""
+
+RECYCLABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+
+
+def _refusal(case: RecycleCase, reason: str, detail: str, until: float | None = None) -> Refusal:
+    return Refusal(step=Step.RECYCLE, reason=reason, detail=detail, until=until, workload=case.key)
+
+
+def gate_mode(case: RecycleCase) -> Refusal | None:
+    """The policy heals workloads of this namespace."""
+    if case.policy.mode != "heal":
+        return _refusal(case, "observe-mode", "the policy's mode is observe")
+    if case.rule is None:
+        return _refusal(case, "no-rule", f"no rule of recycle matches namespace {case.key.namespace}")
+    return None
+
+
+def gate_pause(case: RecycleCase) -> Refusal | None:
+    """Nobody has paused the agent."""
+    pause = case.policy.paused(case.now)
+    return _refusal(case, "paused", f"paused: {pause.reason}", pause.until) if pause else None
+
+
+def gate_opt_out(case: RecycleCase) -> Refusal | None:
+    """No owner objects: of the workload, the namespace, or any chain it consumes."""
+    mode = mode_of(case.workload.annotations) if case.workload is not None else ""
+    why = opted_out(
+        [(f"{case.key.kind} {case.key}", mode), (f"namespace {case.key.namespace}", case.around.namespace_mode)]
+    )
+    why = why or next((chain.opted_out for chain in case.chains if chain.opted_out), "")
+    return _refusal(case, "opted-out", why) if why else None
+
+
+def gate_kind(case: RecycleCase) -> Refusal | None:
+    """The pods have a controller that brings them back, and that this agent knows."""
+    if case.key.kind == "Pod":
+        if case.rule is not None and case.rule.bare_pods == "recycle":
+            return None
+        return _refusal(case, "bare-pod", "the pod has no controller: nothing would bring it back")
+    if case.key.kind not in RECYCLABLE:
+        return _refusal(case, "unsupported-owner", f"pods of a {case.key.kind} are not recycled by this agent")
+    if case.workload is None:
+        return _refusal(case, "owner-unknown", f"{case.key.kind} {case.key} could not be read")
+    return None
+
+
+def gate_owner(case: RecycleCase) -> Refusal | None:
+    """Nobody else handles the workload: no operator owns it, no other restarter watches it."""
+    workload = case.workload
+    if workload is None:
+        return None
+    if workload.owner is not None:
+        return _refusal(
+            case, "operator-owned", f"{workload.owner.kind} {workload.owner.name} owns it: restart it there"
+        )
+    for name in (*workload.annotations, *workload.template_annotations):
+        other = next((who for prefix, who in RESTARTERS.items() if name.startswith(prefix)), None)
+        if other:
+            return _refusal(case, "other-restarter", f"{other} handles it (annotation {name})")
+    return None
+
+
+def gate_rollout(case: RecycleCase) -> Refusal | None:
+    """The workload is at rest."""
+    workload = case.workload
+    if case.around.namespace_deleting:
+        return _refusal(case, "deleting", f"namespace {case.key.namespace} is being deleted")
+    if workload is None:
+        return None
+    if workload.deleting:
+        return _refusal(case, "deleting", "it is being deleted")
+    if workload.paused:
+        return _refusal(case, "rollout-paused", "its rollout is paused (spec.paused)")
+    if workload.partition:
+        return _refusal(
+            case, "partition", f"its update strategy has partition {workload.partition}: a person is rolling it out"
+        )
+    if workload.rolling:
+        return _refusal(
+            case, "mid-rollout", f"a rollout is under way ({workload.updated} of {workload.replicas} updated)"
+        )
+    return None
+
+
+def gate_single(case: RecycleCase) -> Refusal | None:
+    """A single replica is replaced only in a way that leaves no gap, unless the policy allows one.
+
+    A pod that is stale and not ready serves nobody: it may go.
+    """
+    workload = case.workload
+    if workload is None or case.rule is None or workload.replicas != 1 or workload.key.kind == "DaemonSet":
+        return None
+    if case.rule.gap == "allow" or not any(c.pod.ready for c in case.stale):
+        return None
+    why = ""
+    if workload.key.kind != "Deployment" or workload.strategy != "RollingUpdate":
+        why = f"a single replica with strategy {workload.strategy} ({workload.key.kind}) would be away for a while"
+    elif not surges(workload):
+        why = "a single replica with maxSurge 0 would be away for a while"
+    elif case.around.single_attach:
+        why = f"volume claim {case.around.single_attach} can be mounted by one node only: the new pod could not start beside"
+    return _refusal(case, "single-replica", f"{why}; `gap: allow` permits that") if why else None
+
+
+def gate_upstream(case: RecycleCase) -> Refusal | None:
+    """No chain of the workload drifts, fails or is unknown since less than the policy's horizon."""
+    horizon = case.now - case.policy.timing.broken_chain_horizon
+    for chain in case.chains:
+        if chain.excluded or not chain.report.upstream.holds_up:
+            continue
+        if max(chain.drifting_since, chain.newest_created) > horizon or not chain.drifting_since:
+            finding = next(iter(chain.report.upstream.findings), None)
+            what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "") if finding else ""
+            return _refusal(case, "upstream", f"ExternalSecret {chain.report.chain} is not in order{what}")
+    return None
+
+
+def gate_settle(case: RecycleCase) -> Wait | None:
+    """Quiet since the newest change, so that a pair of secrets rotated together costs one restart.
+
+    At least as long as kubelet's cache may lag, so that no new pod can get the old value.
+    """
+    settle = max(case.rule.settle if case.rule else 0.0, case.policy.margins.kubelet_lag + 1)
+    newest = max((chain.report.changed_at for chain in case.chains if not chain.excluded), default=0.0)
+    until = newest + settle
+    since = case.heal.since if case.heal is not None else case.now
+    if case.now >= until or case.now >= since + settle * case.policy.timing.settle_cap:
+        return None
+    return Wait(until=until, why=f"settling until {stamp(until)}")
+
+
+def gate_windows(case: RecycleCase) -> Refusal | None:
+    """A window is open, or the pods are broken and the policy lets those go at any time."""
+    if case.rule is None or not case.rule.windows or windows.is_open(case.rule.windows, case.now):
+        return None
+    if case.rule.broken_pods == "any-time" and any(not c.pod.ready for c in case.stale):
+        return None
+    opens = windows.next_opening(case.rule.windows, case.now)
+    when = f", the next opens {stamp(opens)} (in {ago(opens - case.now)})" if opens else ""
+    return _refusal(case, "outside-window", f"outside the policy's windows{when}", opens)
+
+
+def gate_blast_radius(case: RecycleCase) -> Refusal | None:
+    """Not too many workloads are, or are about to be, stale for unrelated reasons."""
+    return _refusal(case, "blast-radius", case.around.blast) if case.around.blast else None
+
+
+def gate_campaign(case: RecycleCase) -> Refusal | Wait | None:
+    """One workload tries a new version before the others that consume it do."""
+    if not case.around.campaign or _begun(case):
+        return None
+    return _refusal(case, "campaign", case.around.campaign)
+
+
+def gate_caps(case: RecycleCase) -> Wait | None:
+    """No more workloads are under way than allowed. Waiting for a turn is no refusal."""
+    if _begun(case):
+        return None
+    limits = case.policy.limits
+    here = limits.workloads_at_once_per_namespace
+    if case.around.under_way >= limits.workloads_at_once:
+        return Wait(until=case.now + 1, why=f"{case.around.under_way} workloads are being recycled, as many as allowed")
+    if here is not None and case.around.under_way_here >= here:
+        return Wait(
+            until=case.now + 1, why=f"{case.around.under_way_here} workloads of the namespace are being recycled"
+        )
+    return None
+
+
+def gate_budget(case: RecycleCase) -> Refusal | None:
+    """The API server has not just refused an eviction."""
+    heal = case.heal
+    if heal is None or not heal.blocked or case.now >= heal.blocked_until:
+        return None
+    return _refusal(case, heal.blocked, heal.blocked_detail, heal.blocked_until)
+
+
+def gate_attempts(case: RecycleCase) -> Refusal | None:
+    """Not tried too often, nor too recently, for these versions and this template."""
+    tries = case.heal.tries if case.heal is not None else None
+    if tries is None or tries.key != case.heal_key:
+        return None
+    if tries.count >= case.policy.limits.attempts:
+        return _refusal(case, "attempts", f"given up after {tries.count} attempts")
+    if case.now < tries.next_at:
+        return _refusal(case, "backoff", f"attempt {tries.count} failed", tries.next_at)
+    return None
+
+
+def gate_unknown(case: RecycleCase) -> Refusal | None:
+    """Nothing of the workload is unknown: what cannot be judged is not touched."""
+    unknown = next((c for c in case.pods if c.state is State.UNKNOWN), None)
+    if unknown is None:
+        return None
+    return _refusal(case, "unknown", f"pod {unknown.pod.key.name}: {unknown.evidence}")
+
+
+def _begun(case: RecycleCase) -> bool:
+    return case.heal is not None and case.heal.started > 0 and case.heal.key == case.heal_key
+
+
+GATES: tuple[Gate, ...] = (
+    gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown, gate_settle,
+    gate_windows, gate_single, gate_blast_radius, gate_attempts, gate_budget, gate_campaign, gate_caps,
+)  # fmt: skip
+"""In the order in which an SRE would want to hear of them."""

@@ -1,0 +1,337 @@
+"""The lowest rung: recycling the pods of one workload, canary first. Pure.
+
+Decided per workload over all its chains. `decide` looks at what is under way first (`watch_batch`), then at what is due,
+asks every gate, and only then names pods. It never counts on having been called before: all it knows of the past is the
+heal's record.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import msgspec
+
+from agent.diagnose.view import ChainReport
+from agent.memory import Halt, HealMemory
+from agent.model import ContainerRun, Pod, SourceKey, State, Workload, WorkloadKey
+from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Idle, Passed, RecycleDecision, Refuse, Restart, Wait
+from agent.policy import Policy, RecycleRule
+
+NO_REPLACEMENT = 30.0
+"""Seconds without any new pod in place of an evicted one before we say that something (a quota?) keeps it away."""
+
+CANARY_HOLDS = 10.0
+"""Seconds a failed canary must stay ready before its halt ends by itself."""
+
+
+class PodCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One pod of the workload with the worst verdict over its containers and chains."""
+
+    pod: Pod
+    state: State  # FRESH, ASSUMED, STALE, SUSPECT or UNKNOWN
+    evidence: str = ""
+    cached: bool = False  # not fresh because its node may serve a former immutable object
+    log: str = ""  # success | failure | "" (nothing yet, or not asked)
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
+    """One chain that the workload consumes."""
+
+    report: ChainReport
+    excluded: bool  # excluded or pinned: does not hold the workload up
+    drifting_since: float = 0.0
+    newest_created: float = 0.0
+    opted_out: str = ""  # why its owner objects
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What limits the workload from outside."""
+
+    under_way: int = 0  # other workloads being recycled, cluster
+    under_way_here: int = 0  # of this namespace
+    namespace_mode: str = ""
+    namespace_deleting: bool = False
+    blast: str = ""  # why the blast radius forbids disruption; empty: it does not
+    campaign: str = ""  # why the workload must wait for another one that tries the same version first
+    single_attach: str = ""  # a volume claim that only one node can mount
+
+
+class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload, as the plan sees it."""
+
+    key: WorkloadKey
+    workload: Workload | None
+    pods: tuple[PodCase, ...]  # not terminating, not completed
+    terminating: frozenset[str] = frozenset()  # uids
+    chains: tuple[Chain, ...]
+    heal: HealMemory | None
+    heal_key: str  # source versions and template: a heal is about these
+    sources: tuple[SourceKey, ...]
+    versions: str = ""  # what changed and what to go back to, in words
+    policy: Policy
+    rule: RecycleRule | None
+    around: Surroundings
+    now: float
+
+    @property
+    def stale(self) -> tuple[PodCase, ...]:
+        """Pods that hold an old value, or may hold one where the policy says that is enough."""
+        wanted = {State.STALE}
+        if self.rule is not None and self.rule.suspect == "recycle":
+            wanted.add(State.SUSPECT)
+        return tuple(case for case in self.pods if case.state in wanted and not case.cached)
+
+    @property
+    def ready(self) -> int:
+        """Pods that serve."""
+        return sum(case.pod.ready for case in self.pods)
+
+
+def decide(case: RecycleCase) -> RecycleDecision:
+    """What is due for this workload now."""
+    heal = case.heal
+    if heal is not None and heal.halt is not None:
+        why = halt_ended(case, heal.halt)
+        return EndHalt(why=why) if why else Idle()
+    if heal is not None and (heal.batch or heal.stage == "restart"):
+        outcome = watch_batch(case, heal)
+        if outcome is not None:
+            return outcome
+    if not case.stale:
+        if heal is not None and heal.started and (stuck := _cached(case)):
+            return HaltNow(halt=stuck)
+        return Finish() if heal is not None else Idle()
+    from agent.plan.gates import GATES  # the gates speak of cases, so they import this module
+
+    for gate in GATES:
+        if (verdict := gate(case)) is not None:
+            return verdict if isinstance(verdict, Wait) else Refuse(refusal=verdict)
+    return _choose(case)
+
+
+# --------------------------------------------------------------------------------------------- what is under way
+
+
+def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
+    """How the pods under way fare. None: they are done with, and the next step may be looked for."""
+    evicted = {eviction.uid for eviction in heal.batch}
+    if any(not eviction.done for eviction in heal.batch) and not _all_gone(case, evicted):
+        present = {c.pod.uid for c in case.pods} & {e.uid for e in heal.batch if not e.done}
+        if present:
+            return None  # reserved, perhaps never sent: looked at anew, evicted again under the same uid if still due
+    new = [c for c in case.pods if c.pod.uid not in evicted and c.pod.created + 1 >= heal.batch_at]
+    if failure := next((f for c in new if (f := _failure(case, c))), None):
+        return HaltNow(halt=_halt(case, "canary-failed", *failure))
+    if blocked := next((b for c in new if (b := _blocked(c))), None):
+        return HaltNow(halt=_halt(case, "canary-blocked", *blocked))
+    remaining = evicted & ({c.pod.uid for c in case.pods} | case.terminating)
+    deadline = heal.batch_at + _ready_within(case)
+    if remaining or not _replaced(case, heal, new):
+        late = case.now > heal.batch_at + NO_REPLACEMENT
+        if not remaining and late and len(case.pods) < _wanted(case, heal):
+            text = "no pod came in place of the evicted one: look at quotas and the controller's events"
+            return HaltNow(halt=_halt(case, "canary-blocked", text, ""))
+        if case.now > deadline and not remaining:
+            slow = next((c for c in new if not c.pod.ready), None)
+            if slow is not None:
+                text = f"not ready within {_ready_within(case):.0f} s"
+                return HaltNow(halt=_halt(case, "canary-failed", text, slow.pod.key.name))
+        return Wait(
+            until=min(deadline, case.now + 5) if case.now < deadline else case.now + 5, why="waiting for the new pod"
+        )
+    if waiting := _log_missing(case, new):
+        return waiting
+    if stuck := _cached(case):
+        return HaltNow(halt=stuck)
+    again = [c for c in new if c.state is State.STALE]
+    if again:
+        text = f"was created after the change and is not fresh: {again[0].evidence}"
+        return HaltNow(halt=_halt(case, "canary-failed", text, again[0].pod.key.name))
+    return Passed(pods=len(heal.batch) or len(new))
+
+
+def _all_gone(case: RecycleCase, uids: set[str]) -> bool:
+    return not uids & {c.pod.uid for c in case.pods}
+
+
+def _replaced(case: RecycleCase, heal: HealMemory, new: list[PodCase]) -> bool:
+    """The ready count is back at what it was (or at what an autoscaler wants by now), and every new pod is ready."""
+    wanted = min(heal.baseline, _wanted(case, heal))
+    if heal.stage == "broken":
+        wanted = min(_wanted(case, heal), len(heal.batch))
+    if heal.stage == "restart" and (not new or (case.workload is not None and case.workload.rolling)):
+        return False
+    return case.ready >= wanted and all(c.pod.ready for c in new)
+
+
+def _wanted(case: RecycleCase, heal: HealMemory) -> int:
+    return case.workload.replicas if case.workload is not None else heal.baseline
+
+
+def _ready_within(case: RecycleCase) -> float:
+    return case.rule.canary.ready_within if case.rule is not None else 300.0
+
+
+def _failure(case: RecycleCase, candidate: PodCase) -> tuple[str, str] | None:
+    """(what, pod) if a new pod started and failed."""
+    name = candidate.pod.key.name
+    if candidate.log == "failure":
+        return "its log has the line that the policy calls a failure", name
+    for spec, run in zip(candidate.pod.containers, candidate.pod.runs, strict=True):
+        if _crashed(spec.kind, run):
+            times = f", {run.restarts} times" if run.restarts > 1 else ""
+            return f"container {spec.name} starts and fails{times} ({run.reason or 'Error'})", name
+    return None
+
+
+def _crashed(kind: str, run: ContainerRun) -> bool:
+    if run.reason == "CrashLoopBackOff":
+        return True
+    if kind == "init":
+        return run.restarts > 0 and not run.ready
+    ended = run.state == "terminated" or run.previous_finished is not None
+    return ended and not run.ready
+
+
+_PULL = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ImageInspectError")
+
+
+def _blocked(candidate: PodCase) -> tuple[str, str] | None:
+    pod = candidate.pod
+    if pod.unschedulable:
+        return f"cannot be placed: {_short(pod.unschedulable)}", pod.key.name
+    for spec, run in zip(pod.containers, pod.runs, strict=True):
+        if run.reason in _PULL:
+            return f"container {spec.name}: {run.reason}", pod.key.name
+    return None
+
+
+def _log_missing(case: RecycleCase, new: list[PodCase]) -> RecycleDecision | None:
+    """The canary's log line is awaited, or did not come in time."""
+    log = case.rule.canary.log if case.rule is not None else None
+    if log is None or case.heal is None or case.heal.stage not in ("canary", "restart", "broken"):
+        return None
+    silent = [c for c in new if c.log != "success"]
+    if not silent:
+        return None
+    started = max((run.started or c.pod.created for c in silent for run in c.pod.runs), default=case.now)
+    until = max(started, case.heal.batch_at) + log.within
+    if case.now < until:
+        return Wait(until=min(until, case.now + 1), why="waiting for the log line")
+    if log.success is None:
+        return None
+    text = f"its log did not show the success line within {log.within:.0f} s"
+    return HaltNow(halt=_halt(case, "canary-failed", text, silent[0].pod.key.name))
+
+
+def _cached(case: RecycleCase) -> Halt | None:
+    cached = next((c for c in case.pods if c.cached), None)
+    if cached is None:
+        return None
+    node = cached.pod.node
+    remedy = (
+        f"move every pod that uses the Secret off node {node} (kubectl drain, or scale to 0 and back): kubelet serves the"
+        " former immutable Secret as long as any pod there refers to it"
+    )
+    return _halt(case, "immutable-cached-on-node", cached.evidence, cached.pod.key.name, remedy=remedy)
+
+
+def _halt(case: RecycleCase, reason: str, detail: str, pod: str, *, remedy: str = "") -> Halt:
+    said = f"pod {pod}: {detail}" if pod else detail
+    if reason == "canary-failed":
+        said += f"; {case.versions}" if case.versions else ""
+        remedy = (
+            remedy
+            or "set the previous value again as a new version, or correct the application; then it goes on by itself"
+        )
+    elif reason == "canary-blocked":
+        remedy = remedy or "not the secret's fault: make room for the pod, it goes on by itself"
+    template = case.workload.template_digest if case.workload is not None else ""
+    return Halt(
+        reason=reason, detail=said, at=case.now, pod=pod, sources_key=case.heal_key, template=template, remedy=remedy
+    )
+
+
+def halt_ended(case: RecycleCase, halt: Halt) -> str:
+    """Why the halt is over; empty: it is not."""
+    if case.heal_key != halt.sources_key:
+        return "a source version or the template has changed"
+    if halt.reason == "immutable-cached-on-node":
+        return "" if any(c.cached for c in case.pods) else "every pod is on a node that serves the new Secret"
+    if not case.stale and not any(_failure(case, c) for c in case.pods):
+        return "no container is stale any more"
+    halted = next((c.pod for c in case.pods if c.pod.key.name == halt.pod), None)
+    if halt.reason == "canary-blocked":
+        placed = not any(_blocked(c) for c in case.pods)
+        enough = case.workload is None or len(case.pods) >= case.workload.replicas
+        return "the new pod has been placed" if placed and enough else ""
+    if halted is not None and halted.ready and halted.ready_since and case.now - halted.ready_since > CANARY_HOLDS:
+        return "the canary got ready and stayed so"
+    return ""
+
+
+# ------------------------------------------------------------------------------------------------- what comes next
+
+
+def _choose(case: RecycleCase) -> RecycleDecision:
+    stale = case.stale
+    broken = [c for c in stale if not c.pod.ready]
+    heal = case.heal
+    if broken:
+        return _evict(case, broken, "broken")
+    if heal is None or not heal.canary_passed:
+        if _lonely(case):
+            return _restart(case)
+        return _evict(case, stale[:0] + tuple(sorted(stale, key=_order)[:1]), "canary")
+    baseline = heal.baseline or case.ready
+    if case.ready < min(baseline, _wanted(case, heal)):
+        return Wait(until=case.now + 5, why=f"{case.ready} pods are ready, {baseline} were when the heal began")
+    size = batch_size(case.workload, len(case.pods))
+    return _evict(case, sorted(stale, key=_order)[:size], "batch")
+
+
+def batch_size(workload: Workload | None, pods: int) -> int:
+    """How many pods the workload itself allows to be away at once, at least one. A percentage rounds down."""
+    if workload is None:
+        return 1
+    match = re.fullmatch(r"(\d+)(%?)", workload.max_unavailable)
+    if match is None:
+        return 1
+    number = int(match[1])
+    total = workload.replicas or pods
+    return max(1, math.floor(total * number / 100) if match[2] else number)
+
+
+def surges(workload: Workload) -> bool:
+    """A rolling update starts the new pod before it stops the old one."""
+    return workload.strategy == "RollingUpdate" and workload.max_surge not in ("0", "0%", "")
+
+
+def _lonely(case: RecycleCase) -> bool:
+    workload = case.workload
+    if workload is None or case.rule is None or case.rule.gap == "allow":
+        return False
+    return workload.replicas == 1 and workload.key.kind != "DaemonSet"
+
+
+def _order(case: PodCase) -> tuple[int, float, str]:
+    """Highest ordinal first (as a StatefulSet does), else the oldest first."""
+    match = re.search(r"-(\d+)$", case.pod.key.name)
+    ordinal = int(match[1]) if match and case.pod.owner is not None and case.pod.owner.kind == "StatefulSet" else 0
+    return (-ordinal, case.pod.created, case.pod.key.name)
+
+
+def _evict(case: RecycleCase, chosen: list[PodCase] | tuple[PodCase, ...], stage: str) -> Evict:
+    return Evict(
+        workload=case.key, pods=tuple(c.pod for c in chosen), stage=stage, evidence=chosen[0].evidence,
+        sources=case.sources, key=case.heal_key,
+    )  # fmt: skip
+
+
+def _restart(case: RecycleCase) -> Restart:
+    return Restart(workload=case.key, evidence=case.stale[0].evidence, key=case.heal_key)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:160]

@@ -1,0 +1,98 @@
+"""ESO's own sync windows, which a force-sync would bypass. Pure.
+
+``spec.syncWindows`` is allow or deny, with cron schedules in UTC and a duration each. A schedule that cannot be read
+refuses: ESO itself ignores such a one, so its author's wish is not known.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+_NAMES = {
+    name: str(number)
+    for names, first in (("sun mon tue wed thu fri sat", 0), ("jan feb mar apr may jun jul aug sep oct nov dec", 1))
+    for number, name in enumerate(names.split(), first)
+}
+_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_PART = re.compile(r"(\*|\d+)(?:-(\d+))?(?:/(\d+))?")
+LONGEST_LOOK_BACK = timedelta(days=8)
+
+
+class Denied(NamedTuple):
+    """Why no sync is wanted now, and until when if that can be known."""
+
+    why: str
+    until: float | None
+
+
+def denied(windows: tuple[tuple[str, str, float], ...], now: float) -> Denied | None:
+    """None if the windows let a sync happen at ``now``. Each window: (allow or deny, cron, seconds)."""
+    if not windows:
+        return None
+    allowing = [window for window in windows if window[0] == "allow"]
+    try:
+        for kind, schedule, seconds in windows:
+            opened = last_start(schedule, now, seconds)
+            if kind == "deny" and opened is not None:
+                return Denied(f"syncWindows of the ExternalSecret deny a sync ({schedule})", opened + seconds)
+            if kind == "allow" and opened is not None:
+                return None
+    except ValueError as error:
+        return Denied(f"syncWindows of the ExternalSecret cannot be read: {error}", None)
+    return Denied("outside the syncWindows that the ExternalSecret allows", None) if allowing else None
+
+
+def last_start(schedule: str, now: float, seconds: float) -> float | None:
+    """When the window that is open at ``now`` began; None: none is open. Raises ValueError for an unreadable schedule."""
+    fields = parse(schedule)
+    moment = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
+    earliest = moment - min(timedelta(seconds=seconds), LONGEST_LOOK_BACK)
+    while moment >= earliest:
+        if not _day(fields, moment):
+            moment = moment.replace(hour=0, minute=0) - timedelta(minutes=1)
+        elif moment.hour not in fields[1]:
+            moment = moment.replace(minute=0) - timedelta(minutes=1)
+        elif moment.minute in fields[0] and moment.timestamp() + seconds > now:
+            return moment.timestamp()
+        else:
+            moment -= timedelta(minutes=1)
+    return None
+
+
+def parse(schedule: str) -> tuple[frozenset[int], ...]:
+    """The five fields of a cron expression as sets. Raises ValueError."""
+    parts = schedule.lower().split()
+    if len(parts) != len(_RANGES):
+        raise ValueError(f"expected five cron fields, found {len(parts)}")
+    return tuple(_field(part, low, high) for part, (low, high) in zip(parts, _RANGES, strict=True))
+
+
+def _field(text: str, low: int, high: int) -> frozenset[int]:
+    found: set[int] = set()
+    for item in text.split(","):
+        for name, number in _NAMES.items():
+            item = item.replace(name, number)
+        match = _PART.fullmatch("*" + item[1:] if item.startswith(("?", "*")) else item)
+        if match is None:
+            raise ValueError("a cron field is not understood")
+        begin, end, step = match.groups()
+        first = low if begin == "*" else int(begin)
+        last = high if begin == "*" or (step and not end) else int(end or begin)
+        if not (low <= first <= last <= high) or (step and int(step) < 1):
+            raise ValueError("a cron field is out of range")
+        found.update(range(first, last + 1, int(step or 1)))
+    if high == 7 and 7 in found:
+        found.add(0)
+    return frozenset(found)
+
+
+def _day(fields: tuple[frozenset[int], ...], moment: datetime) -> bool:
+    if moment.month not in fields[3]:
+        return False
+    in_month, in_week = moment.day in fields[2], (moment.isoweekday() % 7) in fields[4]
+    # As cron has it: if both are restricted, either is enough.
+    if len(fields[2]) < 31 and not set(range(7)) <= fields[4]:
+        return in_month or in_week
+    return in_month and in_week
