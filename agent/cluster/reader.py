@@ -128,8 +128,13 @@ class _Pages:
         return self._conn.request("GET", path, query=query, accept=self._resource.accept, read_timeout=60.0)
 
 
-def get(conn: Connection, resource: str, key: ObjectKey, *, fingerprints: Fingerprints | None = None) -> Any | None:
-    """One object, None if there is none of that name. Raises ApiProblem, Unreachable, BadAnswer, Unfit."""
+def get(
+    conn: Connection, resource: str, key: ObjectKey, *, fingerprints: Fingerprints | None = None
+) -> Any | Malformed | None:
+    """One object; None if there is none of that name; Malformed if it cannot be used.
+
+    Raises ApiProblem, Unreachable.
+    """
     table = RESOURCES[resource]
     try:
         path = table.path(key.namespace if table.namespaced else None, key.name)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from agent.cluster.connection import Answer, Connection
-from agent.cluster.decode import decode_object
+from agent.cluster.decode import BadAnswer, decode_object
 from agent.cluster.errors import ApiProblem, EvictionRefused
 from agent.cluster.resources import RESOURCES, WORKLOAD_PLURALS
 from agent.cluster.stored import Stored, StoredKind, decode_stored, encode_stored
@@ -39,11 +39,15 @@ class Writer:
         self._query = {"fieldManager": field_manager} | ({"dryRun": "All"} if dry_run else {})
 
     def force_sync(self, key: ObjectKey, *, uid: str, stamp: str) -> ExternalSecret:
-        """Set the annotation that makes ESO fetch anew. Returns the object as it then was, for the acknowledgement."""
+        """Set the annotation that makes ESO fetch anew. Returns the object as it then was.
+
+        What it returns (or a later read) predicts ESO's acknowledgement. Raises BadAnswer besides, once written.
+        """
         metadata = {"uid": uid, "annotations": {FORCE_SYNC: stamp}}
         answer = self._patch("externalsecrets", key, {"metadata": metadata})
-        changed = decode_object("externalsecrets", answer.body, None)
-        assert isinstance(changed, ExternalSecret)
+        changed = decode_object("externalsecrets", answer.body)
+        if not isinstance(changed, ExternalSecret):
+            raise BadAnswer(f"after its annotation {key} cannot be read: {changed}")
         return changed
 
     def delete_secret(self, key: ObjectKey, *, uid: str, resource_version: str) -> None:

@@ -20,6 +20,7 @@ from azure.identity import (
     WorkloadIdentityCredential,
 )
 
+from agent.vault.connect_to import environment_address, session
 from agent.vault.trouble import CredentialProblem
 
 CredentialKind = Literal["auto", "workload-identity", "managed-identity", "cli", "environment"]
@@ -34,9 +35,10 @@ _MANAGED_HINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "KUBERNETES_SERVICE_HOST"
 def chosen(kind: CredentialKind, env: Mapping[str, str] = os.environ) -> CredentialKind:
     """What ``auto`` means here; any other kind is itself.
 
-    In this order: workload identity, if its webhook set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_FEDERATED_TOKEN_FILE;
-    environment, if AZURE_TENANT_ID and AZURE_CLIENT_ID come with AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH;
-    managed identity, if an identity endpoint is announced or this is a pod; the Azure CLI's login.
+    In this order: workload identity, if its webhook set AZURE_TENANT_ID, AZURE_CLIENT_ID and
+    AZURE_FEDERATED_TOKEN_FILE; environment, if AZURE_TENANT_ID and AZURE_CLIENT_ID come with AZURE_CLIENT_SECRET or
+    AZURE_CLIENT_CERTIFICATE_PATH; managed identity, if an identity endpoint is announced or this is a pod; the Azure
+    CLI's login.
     """
     if kind != "auto":
         return kind
@@ -47,13 +49,23 @@ def chosen(kind: CredentialKind, env: Mapping[str, str] = os.environ) -> Credent
     return "managed-identity" if any(env.get(name) for name in _MANAGED_HINTS) else "cli"
 
 
-def credential(kind: CredentialKind, session: requests.Session, env: Mapping[str, str] = os.environ) -> TokenCredential:
-    """A credential that asks for its tokens through ``session``. Sends nothing yet.
+def open_session(env: Mapping[str, str] = os.environ) -> requests.Session:
+    """The session that all vaults and the credential share.
+
+    ``SECRET_DRIFT_AGENT_VAULT_CONNECT_TO`` leads its connections elsewhere; REQUESTS_CA_BUNDLE or SSL_CERT_FILE name
+    the authorities to trust. Raises ValueError for a malformed address.
+    """
+    ca_bundle = env.get("REQUESTS_CA_BUNDLE") or env.get("SSL_CERT_FILE") or None
+    return session(environment_address(env), ca_bundle=ca_bundle)
+
+
+def credential(kind: CredentialKind, http: requests.Session, env: Mapping[str, str] = os.environ) -> TokenCredential:
+    """A credential that asks for its tokens through ``http``. Sends nothing yet.
 
     ``env`` decides and is checked; the Azure libraries themselves read the process's environment.
     Raises CredentialProblem naming the variables that are missing.
     """
-    transport = RequestsTransport(session=session, session_owner=False, connection_timeout=5, read_timeout=15)
+    transport = RequestsTransport(session=http, session_owner=False, connection_timeout=5, read_timeout=15)
     match chosen(kind, env):
         case "workload-identity":
             _require(env, _WORKLOAD, "workload-identity")
