@@ -82,10 +82,7 @@ class Calls:
             case "get":
                 return Answer(200, self._get(call))
             case "list":
-                listed = self._reads.listing(
-                    target.kind, target.namespace, call.query, metadata_only=call.metadata_only
-                )
-                return Answer(200, listed)
+                return Answer(200, self._list(call))
             case "create" if not target.name:
                 return Answer(201, self._create(call))
             case "update":
@@ -121,10 +118,10 @@ class Calls:
         return self._writes.create(self._write(call), parse_json(call.body))
 
     def _replace(self, call: Call) -> Answer:
-        target, before = call.target, self._store.rv
+        target = call.target
         absent = self._store.get(target.kind, target.namespace or "", target.name) is None
         answer = self._writes.replace(self._write(call), parse_json(call.body))
-        return Answer(201 if absent and self._store.rv >= before else 200, answer)
+        return Answer(201 if absent else 200, answer)
 
     def _patch(self, call: Call) -> Answer:
         if call.content_type == MERGE_PATCH:

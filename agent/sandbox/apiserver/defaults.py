@@ -147,8 +147,8 @@ def _external_secret(obj: Object) -> None:
 
 _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "Pod": _pod, "Deployment": _deployment, "ReplicaSet": _replica_set, "StatefulSet": _stateful_set,
-    "DaemonSet": _daemon_set, "Job": _job, "CronJob": _cron_job, "Secret": _secret, "ConfigMap": _config_map, "Namespace": _namespace,
-    "ExternalSecret": _external_secret,
+    "DaemonSet": _daemon_set, "Job": _job, "CronJob": _cron_job, "Secret": _secret,
+    "ConfigMap": _config_map, "Namespace": _namespace, "ExternalSecret": _external_secret,
 }  # fmt: skip
 
 

@@ -47,6 +47,11 @@ def entry_of(request: web.BaseRequest, body: bytes, tokens: Mapping[str, str], n
     )
 
 
+def scope_of(entry: AuditEntry) -> str | None:
+    """The namespace an authorizer is asked about; a Namespace object is inside itself."""
+    return entry.name or None if entry.resource == "namespaces" else entry.namespace
+
+
 def injected(rule: FaultRule) -> StatusError:
     """The answer that a fault of effect ``status`` gives."""
     reasons = {

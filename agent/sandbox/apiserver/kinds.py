@@ -70,7 +70,8 @@ _INVOLVED = tuple(f"involvedObject.{name}" for name in ("kind", "namespace", "na
 
 KINDS: tuple[Kind, ...] = (
     Kind(
-        plural="namespaces", kind="Namespace", namespaced=False, status=True, short_names=("ns",), fields=("status.phase",),
+        plural="namespaces", kind="Namespace", namespaced=False, status=True, short_names=("ns",),
+        fields=("status.phase",),
     ),
     Kind(
         plural="nodes", kind="Node", namespaced=False, status=True, keeps_status=True, short_names=("no",),

@@ -21,7 +21,7 @@ from agent.sandbox.apiserver.deletion import Deletion
 from agent.sandbox.apiserver.discovery import describe
 from agent.sandbox.apiserver.faults import FaultRule, Faults
 from agent.sandbox.apiserver.gc import Collector
-from agent.sandbox.apiserver.intake import REVIEWS, entry_of, injected, read_body
+from agent.sandbox.apiserver.intake import REVIEWS, entry_of, injected, read_body, scope_of
 from agent.sandbox.apiserver.logs import LogProvider
 from agent.sandbox.apiserver.reads import Reads
 from agent.sandbox.apiserver.routes import route
@@ -134,9 +134,9 @@ class ApiServer:
     async def start(self) -> None:
         """Listen on loopback."""
         server = web.Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600.0)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
         await site.start()
         self._port = self._runner.addresses[0][1]
 
@@ -160,7 +160,11 @@ class ApiServer:
         task = asyncio.ensure_future(self._work(request, body))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
-        outcome = await asyncio.shield(task)
+        try:
+            outcome = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._discard)
+            raise
         if isinstance(outcome, Watcher):
             return await self._stream(request, outcome)
         if outcome == "half-open":
@@ -169,7 +173,12 @@ class ApiServer:
             return self._response(request, *outcome)
         if request.transport:
             request.transport.abort()
-        raise ConnectionResetError("dropped on demand")
+        return web.Response(status=500)  # never sent: the connection is gone
+
+    def _discard(self, task: asyncio.Task[Any]) -> None:
+        """End the watch that nobody waits for any more."""
+        if not task.cancelled() and task.exception() is None and isinstance(task.result(), Watcher):
+            self._watches.stop(task.result())
 
     async def _work(
         self, request: web.BaseRequest, body: bytes
@@ -190,7 +199,7 @@ class ApiServer:
             return "drop"
         except StatusError as error:
             outcome, headers, faults = _failure(error), error.headers, []
-        except Exception as error:  # noqa: BLE001  # answered as 500 and logged: a world outlives its bugs
+        except Exception as error:  # noqa: BLE001  # a world outlives its bugs: answered as 500 and logged
             _log.exception("request failed: %s %s", request.method, request.path)
             outcome, faults = _failure(internal(type(error).__name__)), []
         done = (
@@ -199,13 +208,19 @@ class ApiServer:
             else replace(entry, code=200)
         )
         self.audit.append(done)
-        try:
-            await self._tell("after", done)
-        except DropRequest:
-            return "drop"
-        if any(rule.effect == "drop-after" for rule in faults):
+        if await self._told_nobody(done) or any(rule.effect == "drop-after" for rule in faults):
+            if isinstance(outcome, Watcher):
+                self._watches.stop(outcome)
             return "drop"
         return outcome if isinstance(outcome, Watcher) else (outcome, headers)
+
+    async def _told_nobody(self, entry: AuditEntry) -> bool:
+        """Let the hook look at what was done; whether it wants the answer withheld."""
+        try:
+            await self._tell("after", entry)
+        except DropRequest:
+            return True
+        return False
 
     async def _tell(self, phase: Phase, entry: AuditEntry) -> None:
         if self.on_request is not None:
@@ -243,7 +258,7 @@ class ApiServer:
         if not entry.verb:
             raise method_not_allowed()
         action = Action(
-            user=entry.user, verb=entry.verb, group=entry.group, resource=entry.resource, namespace=_scope(entry),
+            user=entry.user, verb=entry.verb, group=entry.group, resource=entry.resource, namespace=scope_of(entry),
             subresource=entry.subresource, name=entry.name,
         )  # fmt: skip
         if is_forbidden(self.forbid, action):
@@ -283,11 +298,6 @@ class ApiServer:
             )
             if replace(rule, effect="drop", verb="watch").selects(entry):
                 (watcher.end if rule.effect == "break-watches" else watcher.freeze)()
-
-
-def _scope(entry: AuditEntry) -> str | None:
-    """The namespace an authorizer is asked about; a Namespace object is inside itself."""
-    return entry.name or None if entry.resource == "namespaces" else entry.namespace
 
 
 def _failure(error: StatusError) -> Answer:

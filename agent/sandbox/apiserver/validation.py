@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from agent.sandbox.apiserver import defaults
 from agent.sandbox.apiserver.kinds import Kind
 from agent.sandbox.apiserver.selectors import label_selector
 from agent.sandbox.apiserver.status import Cause, StatusError, invalid
@@ -125,7 +126,14 @@ def _pod(obj: Object) -> Iterator[Cause]:
         yield required("spec.containers")
 
 
+def _event(obj: Object) -> Iterator[Cause]:
+    about = (obj.get("involvedObject") or {}).get("namespace") or ""
+    if about and about != obj["metadata"]["namespace"]:
+        yield wrong("involvedObject.namespace", about, "does not match event.namespace")
+
+
 _CHECKS = {
+    "Event": _event,
     "Secret": _secret, "ConfigMap": _data, "Pod": _pod,
     "Deployment": _template, "ReplicaSet": _template, "StatefulSet": _template, "DaemonSet": _template,
 }  # fmt: skip
@@ -196,6 +204,9 @@ def _raise(kind: Kind, name: str, causes: list[Cause]) -> None:
 
 def check_shape(kind: Kind, obj: Any) -> None:
     """Raise StatusError 400 unless the members that the server itself walks have their types."""
+    for member in ("name", "generateName", "namespace", "uid", "resourceVersion"):
+        if not isinstance(_member(obj, "metadata", member), (str, type(None))):
+            raise _mistyped(kind, f"metadata.{member}", "string")
     maps = {"metadata": obj.get("metadata"), "spec": obj.get("spec"), "status": obj.get("status")}
     metadata = obj.get("metadata")
     if isinstance(metadata, dict):
@@ -214,10 +225,30 @@ def check_shape(kind: Kind, obj: Any) -> None:
             raise _mistyped(kind, path, "map[string]string")
 
 
+def _member(obj: Any, *path: str) -> Any:
+    for part in path:
+        obj = obj.get(part) if isinstance(obj, dict) else None
+    return obj
+
+
 def _mistyped(kind: Kind, path: str, expected: str) -> StatusError:
     message = f"cannot unmarshal into Go struct field {kind.kind}.{path} of type {expected}"
     text = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: {message}'
     return StatusError(400, "BadRequest", text)
+
+
+def settle(kind: Kind, obj: Object, *, newborn: bool) -> None:
+    """Fill in defaults and check an object about to be written.
+
+    Raises StatusError 422 with every broken field, or 400 where the shape is so wrong that typed decoding would fail.
+    """
+    try:
+        defaults.fill(kind, obj)
+        if newborn:
+            defaults.first_status(kind, obj)
+        check(kind, obj)
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        raise _mistyped(kind, "spec", "map") from error
 
 
 def check(kind: Kind, obj: Object) -> None:

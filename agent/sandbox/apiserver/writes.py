@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent.sandbox.apiserver import defaults, validation
+from agent.sandbox.apiserver import validation
 from agent.sandbox.apiserver.fieldpaths import without
 from agent.sandbox.apiserver.kinds import NAMESPACES, Kind
 from agent.sandbox.apiserver.managedfields import FieldConflicts, Manager, after_apply, after_update, given_up
@@ -168,17 +168,14 @@ class Writes:
         metadata.pop("generation", None)
         if kind.generation:
             metadata["generation"] = 1
-        defaults.fill(kind, obj)
-        defaults.first_status(kind, obj)
-        validation.check(kind, obj)
+        validation.settle(kind, obj, newborn=True)
         return obj
 
     def _revise(self, write: Write, stored: Stored, wanted: Object, config: Object | None = None) -> bytes:
         """The next version of an object out of what the writer wants; nothing is written where nothing changes."""
         kind, old = write.kind, stored.decoded()
         new = reconciled(write, stored, old, without_nulls(wanted))
-        defaults.fill(kind, new)
-        validation.check(kind, new)
+        validation.settle(kind, new, newborn=False)
         validation.check_update(kind, old, new)
         if config is None:
             new["metadata"]["managedFields"] = after_update(kind, old, new, self._writer(write), self.clock.rfc3339())
