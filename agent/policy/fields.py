@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from .problems import show
+from .wording import describe
 
 FROM_FILE = "from-file"
 """Validation context of everything that a person wrote."""
@@ -71,11 +72,13 @@ def _to_seconds(value: object, info: ValidationInfo) -> object:
         except ValueError as error:
             raise mistake(str(error)) from None
     if info.context == FROM_FILE:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            unit = spell_duration(value) if value >= 0 and value == int(value) else "15s"
-            raise mistake(f"expected a duration with its unit; found the number {value}: write {unit} for seconds")
-        raise mistake("expected a duration such as 15s, 5m, 2h or 30d")
+        raise mistake(f"expected a duration with its unit, such as 15s; found {describe(value)}{_with_unit(value)}")
     return value
+
+
+def _with_unit(value: object) -> str:
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LONGEST
+    return f": write {value}s if seconds are meant" if whole else ""
 
 
 def _to_moment(value: object, info: ValidationInfo) -> object:

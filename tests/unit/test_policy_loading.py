@@ -91,7 +91,8 @@ limits: {attempts: 3, attempts: 4}
     assert mistakes(text) == [
         "p.yaml:2:7: kind: expected HealPolicy; found 'HealPolice' - did you mean HealPolicy?",
         "p.yaml:3:7: mode: expected one of observe, heal; found 'heel' - did you mean heal?",
-        "p.yaml:4:11: interval: expected a duration with its unit; found the number 60: write 1m for seconds",
+        "p.yaml:4:11: interval: expected a duration with its unit, such as 15s; found the number 60: "
+        "write 60s if seconds are meant",
         "p.yaml:6:59: vaults[0].evidence: evidence: values is not in this version yet; use hashes",
         "p.yaml:8:32: sync[0].steps: recreate needs force-sync, which proves first that ESO can read everything: "
         "list both",
@@ -109,11 +110,17 @@ limits: {attempts: 3, attempts: 4}
 
 
 CASES = {
-    "a bare number is no duration": ("interval: 90", "3:11: interval: expected a duration with its unit; found the "),
+    "a bare number is no duration": (
+        "interval: 90",
+        "3:11: interval: expected a duration with its unit, such as 15s; found the number 90: write 90s if",
+    ),
     "text is no duration": ("interval: soon", "3:11: interval: expected a duration such as 15s"),
     "a duration of nothing": ('interval: ""', "3:11: interval: expected a duration such as 15s"),
     "units in the wrong order": ("interval: 30s1m", "3:11: interval: expected a duration such as 15s"),
-    "a list is no duration": ("interval: [1]", "3:11: interval: expected a duration such as"),
+    "a list is no duration": (
+        "interval: [1]",
+        "3:11: interval: expected a duration with its unit, such as 15s; found a list",
+    ),
     "a negative duration": ("interval: -5s", "3:11: interval: expected a duration such as 15s"),
     "an interval that never waits": ("interval: 0s", "3:11: interval: expected at least 0.1; found"),
     "a century": ("report: {expiryHorizon: 36500d}", "3:25: report.expiryHorizon: expected at most 3650d"),
