@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Mapping
 from typing import NoReturn
 
 
@@ -29,11 +30,15 @@ class Fingerprints:
 
     def of(self, namespace: str, secret: str, key: str, value: bytes) -> str:
         """``KEYID:`` and 22 characters (132 bits) that stand for ``value`` at this key of this Secret."""
-        place = b"".join(
-            len(part).to_bytes(4, "big") + part
-            for part in (text.encode("utf-8", "surrogatepass") for text in (namespace, secret, key))
-        )
-        digest = hmac.digest(self.__key, place + value, "sha256")
+        return self.of_all(namespace, secret, {key: value})[key]
+
+    def of_all(self, namespace: str, secret: str, data: Mapping[str, bytes]) -> dict[str, str]:
+        """The same for every key of a Secret."""
+        place = _sized(namespace) + _sized(secret)
+        return {key: self._print(place + _sized(key) + value) for key, value in data.items()}
+
+    def _print(self, message: bytes) -> str:
+        digest = hmac.digest(self.__key, message, "sha256")
         return f"{self.key_id}:{base64.urlsafe_b64encode(digest)[:22].decode()}"
 
     def knows(self, fingerprint: str) -> bool:
@@ -46,3 +51,9 @@ class Fingerprints:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("the key of an installation is not copied or written anywhere")
+
+
+def _sized(text: str) -> bytes:
+    """With its length in front, so that no two places run together into the same bytes."""
+    part = text.encode("utf-8", "surrogatepass")
+    return len(part).to_bytes(4, "big") + part

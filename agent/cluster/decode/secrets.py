@@ -66,7 +66,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         resource_version=meta.resource_version,
         created=created,
         touched=max(created, newest(entries) or 0.0),
-        prints=_prints(data, fingerprints, key.namespace, key.name),
+        prints=fingerprints.of_all(key.namespace, key.name, data) if fingerprints else {},
         type=sys.intern(wire.type or "Opaque"),
         immutable=bool(wire.immutable),
         managed=managed,
@@ -80,13 +80,6 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         deleting=meta.deletion_timestamp is not None,
         labels=_shared.labels(labels),
     )
-
-
-def _prints(data: dict[str, bytes], fingerprints: Fingerprints | None, namespace: str, name: str) -> dict[str, str]:
-    if fingerprints is None:
-        return {}
-    of = fingerprints.of
-    return {sys.intern(key): of(namespace, name, key, value) for key, value in data.items()}
 
 
 def _hash_fits(written: str | None, data: dict[str, bytes]) -> bool | None:

@@ -117,6 +117,8 @@ _SAFE = re.compile(
 
 def located(problem: Exception, below: str = "") -> tuple[str, str]:
     """Field and message of a decoding error, made only of words that no value can have put there."""
+    if isinstance(problem, Unfit):
+        return problem.field, problem.message
     if isinstance(problem, UnicodeDecodeError):
         return below, "is no UTF-8 text"
     if isinstance(problem, RecursionError):
