@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -69,9 +70,15 @@ def _use(entry: Entry, *, templated: bool) -> SourceUse | None:
         store=entry.store,
         name=name,
         version=entry.version,
-        secret_keys=(entry.secret_key,) if entry.how == "data" and not templated else None,
+        secret_keys=_only(entry.secret_key) if entry.how == "data" and not templated else None,
         place=entry.place,
     )
+
+
+@lru_cache(maxsize=4096)
+def _only(key: str) -> tuple[str, ...]:
+    """The same few names recur in ten thousands of entries."""
+    return (key,)
 
 
 def _told(problems: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -153,7 +154,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         uses=reading.uses,
         refresh_policy=sys.intern(spec.refresh_policy or "Periodic"),
         refresh_interval=_interval(spec.refresh_interval),
-        target=target.name or key.name,
+        target=key.name if target.name in (None, "", key.name) else target.name,
         creation_policy=sys.intern(neutral.creation_policy),
         deletion_policy=sys.intern(neutral.deletion_policy),
         immutable=bool(target.immutable),
@@ -197,12 +198,12 @@ def _data(entry: Data, index: int, default: StoreKey | None, namespace: str) -> 
     store, how = _source(entry.source_ref, default, namespace, "data")
     ref = entry.remote_ref or RemoteRef()
     return Entry(
-        place=f"spec.data[{index}]",
+        place=sys.intern(f"spec.data[{index}]"),
         how=how,
         store=store,
         key=ref.key,
         version=ref.version or "",
-        secret_key=entry.secret_key,
+        secret_key=sys.intern(entry.secret_key),
     )
 
 
@@ -210,7 +211,7 @@ def _data_from(entry: DataFrom, index: int, default: StoreKey | None, namespace:
     kind: Kind = "find" if present(entry.find) else "extract" if entry.extract is not None else "nothing"
     store, how = _source(entry.source_ref, default, namespace, kind)
     ref = entry.extract or RemoteRef()
-    place = f"spec.dataFrom[{index}]" + (f".{how}" if how in ("find", "extract") else "")
+    place = sys.intern(f"spec.dataFrom[{index}]" + (f".{how}" if how in ("find", "extract") else ""))
     return Entry(place=place, how=how, store=store, key=ref.key, version=ref.version or "")
 
 
@@ -225,8 +226,14 @@ def _source(ref: SourceRef | None, default: StoreKey | None, namespace: str, how
 def _store(ref: StoreRef | None, namespace: str) -> StoreKey | None:
     if ref is None or not ref.name:
         return None
-    kind = sys.intern(ref.kind or "SecretStore")
-    return StoreKey(kind, "" if kind == "ClusterSecretStore" else namespace, sys.intern(ref.name))
+    kind = ref.kind or "SecretStore"
+    return _store_key(kind, "" if kind == "ClusterSecretStore" else namespace, ref.name)
+
+
+@lru_cache(maxsize=4096)
+def _store_key(kind: str, namespace: str, name: str) -> StoreKey:
+    """One object for all who name the store."""
+    return StoreKey(kind, namespace, name)
 
 
 def _interval(text: str | None) -> float:
