@@ -1,7 +1,7 @@
 """Faults on demand: what goes wrong, for whom, and how often.
 
-A rule that names neither ``token`` nor ``challenge`` as its operation strikes authenticated vault requests only, so
-that its count means the same whether or not a client has its token already.
+A rule without an operation strikes vault requests with a valid token only, so that its count means the same whether or
+not a client has its token already.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _KINDS = {
     "endless": "every page has a next link, each another: lists never end; endless:self links to the page itself",
     "empty-page": "a page without items whose next link leads on, as the service sends it at times",
     "foreign-next": "the next link points to another host; foreign-next:HOST chooses it",
+    "foreign-challenge": "the 401 asks for a token for another resource (operation challenge); foreign-challenge:URL",
     "garbage": "200 with a body that is no JSON",
     "huge": "200 with a body of so many MiB; huge:MIB, 64 if not said",
 }
@@ -38,8 +39,8 @@ class Fault:
 
         ``401``, ``403:ForbiddenByFirewall`` (``ForbiddenByRbac`` if not said), ``429`` (no Retry-After), ``429:30``
         (Retry-After: 30), ``500`` ... ``504`` (also with ``:SECONDS``), ``slow:2``, ``drop``, ``cut``, ``hang``,
-        ``endless``, ``endless:self``, ``empty-page``, ``foreign-next``, ``foreign-next:HOST``, ``garbage``,
-        ``huge:64``.
+        ``endless``, ``endless:self``, ``empty-page``, ``foreign-next``, ``foreign-next:HOST``,
+        ``foreign-challenge:URL``, ``garbage``, ``huge:64``.
         Raises ValueError that names what is possible.
         """
         head, _, argument = text.strip().partition(":")
@@ -59,9 +60,9 @@ class Fault:
         )
 
     @property
-    def reshapes_list(self) -> bool:
-        """Whether the request is served, with another link to the next page."""
-        return self.kind in ("endless", "empty-page", "foreign-next")
+    def breaks_connection(self) -> bool:
+        """Whether the answer does not reach the client as an answer should."""
+        return self.kind in ("drop", "cut", "hang", "garbage", "huge")
 
 
 def _require_number(text: str, argument: str) -> None:
@@ -93,7 +94,7 @@ class FaultRule:
         if self.remaining == 0:
             return False
         if self.operation is None:
-            if operation in ("token", "challenge"):
+            if operation in ("token", "discovery", "challenge"):
                 return False
         elif self.operation != operation:
             return False

@@ -66,8 +66,10 @@ def answer(asked: Asked, body: bytes, grants: Grants, fault: Fault | None, resou
     return _page(asked, asked.call, fault)
 
 
-def challenge(vault: Vault, login_host: str, resource: str) -> dict[str, str]:
+def challenge(vault: Vault, login_host: str, resource: str, fault: Fault | None) -> dict[str, str]:
     """The header of a 401: where to get a token, and for what."""
+    if fault is not None and fault.kind == "foreign-challenge":
+        resource = fault.argument or f"https://{_FOREIGN_HOST}"
     return {"WWW-Authenticate": f'Bearer authorization="https://{login_host}/{vault.tenant}", resource="{resource}"'}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import msgspec
 
 from agent.sandbox.keyvault import errors, wire
-from agent.sandbox.keyvault.store import Vault
+from agent.sandbox.keyvault.store import NAME, Vault
 from agent.sandbox.keyvault.wire import Page, Reply
 
-_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 _MAX_VALUE = 25_600
 """Bytes of a value at most."""
 
@@ -72,7 +70,7 @@ def route(method: str, path: str) -> Call:
     operation = named if secret else {"GET": "list" if collection == "secrets" else "list-deleted"}.get(method)
     if operation is None:
         raise errors.VaultError(405, "MethodNotAllowed", f"{method} is not possible on {path}")
-    if secret and operation != "restore" and not _NAME.fullmatch(secret):
+    if secret and operation != "restore" and not NAME.fullmatch(secret):
         raise errors.bad_parameter(f"The request URI contains an invalid name: {secret}")
     version = below if operation in ("get", "update") else ""
     return Call(_OPERATIONS[operation], "" if operation == "restore" else secret, version)

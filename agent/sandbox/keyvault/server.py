@@ -6,6 +6,7 @@ checks as on Azure; only the TCP connection is led here.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Iterable
 from email.utils import formatdate
@@ -88,9 +89,16 @@ class KeyVault:
     async def stop(self) -> None:
         """End all connections, also those that hang."""
         self._outages.end()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._runner is None:
+            return
+        server = self._runner.server
+        transports = [handler.transport for handler in server.connections] if server else []
+        await self._runner.cleanup()
+        self._runner = None
+        for transport in transports:
+            if transport is not None:
+                transport.abort()  # a TLS transport would wait for the client's goodbye
+        await asyncio.sleep(0)
 
     @property
     def port(self) -> int:
@@ -216,7 +224,7 @@ class KeyVault:
         except errors.VaultError as error:
             headers = error.headers
             if error.status == 401:
-                headers = headers | plane.challenge(vault, self._logins[suffix], f"https://{suffix}")
+                headers = headers | plane.challenge(vault, self._logins[suffix], f"https://{suffix}", fault)
             reply = Reply(error.status, error.body(), headers)
         return await self._send(request, entry, fault, reply, _FIXED_HEADERS | _VAULT_HEADERS)
 
@@ -241,8 +249,7 @@ class KeyVault:
         }
         if client_request := request.headers.get("x-ms-client-request-id"):
             headers["x-ms-client-request-id"] = client_request
-        breaks = fault is not None and bool(fault.kind) and not fault.reshapes_list
-        if fault is not None and breaks:
+        if fault is not None and fault.breaks_connection:
             await self._journal.end(entry, 0 if fault.kind in ("drop", "hang") else 200)
             return await self._outages.send(request, fault, reply, headers)
         await self._journal.end(entry, reply.status)

@@ -6,6 +6,7 @@ them; within one second the order of the calls decides which version is the newe
 
 from __future__ import annotations
 
+import re
 import secrets
 from bisect import bisect_right, insort
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from agent.sandbox.clock import WorldClock
 from agent.sandbox.keyvault import errors
 
 RETENTION_DAYS = 90
+NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+"""What a secret may be called."""
 _UPDATABLE = frozenset({"enabled", "exp", "nbf", "tags", "content_type"})
 
 
@@ -134,8 +137,11 @@ class Vault:
     ) -> SecretVersion:
         """Write a new version. ``created`` (unix seconds) may lie in the past: the history of a world that begins now.
 
-        Raises VaultError 409 while the name is soft-deleted, ValueError for a version id that exists already.
+        Raises VaultError 409 while the name is soft-deleted, ValueError for a name that the service does not allow and
+        for a version id that exists already.
         """
+        if not NAME.fullmatch(name):
+            raise ValueError(f"secret name {name!r}: only 0-9, a-z, A-Z and - are allowed, at most 127 of them")
         if self.deleted.find(name):
             raise errors.deleted_but_recoverable(name)
         at = int(self._clock.now() if created is None else created)
