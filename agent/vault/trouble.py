@@ -13,6 +13,7 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    IncompleteReadError,
     ServiceRequestError,
     ServiceResponseError,
 )
@@ -100,7 +101,7 @@ def of_exception(error: Exception, host: str) -> Trouble:
     if isinstance(error, OSError) and error.filename:
         # azure-identity lets the error of a missing federated token file through as it is.
         return Trouble(cause="credential", detail=f"the token file {error.filename} cannot be read: {error.strerror}")
-    if isinstance(error, ServiceRequestError | ServiceResponseError):
+    if isinstance(error, ServiceRequestError | ServiceResponseError | IncompleteReadError):
         return _network(error, host)
     if isinstance(error, HttpResponseError) and error.status_code:
         return of_answer(error.status_code, b"", host)
@@ -119,7 +120,7 @@ def _network(error: AzureError, host: str) -> Trouble:
         return Trouble(cause="host-not-found", detail=f"the name {host} does not resolve: no such vault, or no DNS")
     if any(isinstance(link, urllib3.exceptions.SSLError) for link in chain):
         return Trouble(cause="unreachable", detail=f"TLS to {host} fails: its certificate or protocol is not accepted")
-    if isinstance(error, ServiceResponseError):
+    if isinstance(error, ServiceResponseError | IncompleteReadError):
         return Trouble(cause="unreachable", detail=f"{host} closed the connection or stayed silent")
     return Trouble(cause="unreachable", detail=f"{host} cannot be connected to")
 
