@@ -1,0 +1,82 @@
+"""Which drifts there are now, as two gauges: that they are, and since when."""
+
+from __future__ import annotations
+
+import threading
+
+from prometheus_client import CollectorRegistry
+
+from agent.model import Finding, SourceKey, WorkloadKey
+from agent.report.series import MOST_SERIES, Labels, Series
+
+_Part = tuple[WorkloadKey | None, tuple[SourceKey, ...]]
+
+
+class DriftSeries:
+    """Keeps the gauges in step with what was found and is gone.
+
+    Several findings may share their labels (two stale workloads of one chain): the gauge counts them, and the oldest
+    of them says since when.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, most: int = MOST_SERIES) -> None:
+        names = ("namespace", "externalsecret", "link", "kind")
+        self._drift = Series(
+            "secret_drift_drift", "Drifts that there are now. Gone with the drift.", (*names, "cause"), most=most
+        )
+        self._since = Series(
+            "secret_drift_drift_since_timestamp_seconds",
+            "When the drift began, unix seconds by the API server's clock. Gone with the drift.",
+            names,
+            others=min,
+            most=most,
+        )
+        registry.register(self._drift)
+        registry.register(self._since)
+        self._lock = threading.Lock()
+        self._found: dict[Labels, dict[_Part, Finding]] = {}
+
+    def found(self, finding: Finding) -> None:
+        """A drift is there; one that is known already under another cause moves to the new one."""
+        labels = _labels(finding)
+        with self._lock:
+            before = self._found.get(labels, {})
+            self._show(labels, before, before | {_part(finding): finding})
+
+    def gone(self, finding: Finding) -> None:
+        """It is no more. Where the workload is the same, other sources do not make it another drift."""
+        labels = _labels(finding)
+        with self._lock:
+            before = self._found.get(labels, {})
+            part = _part(finding)
+            if part not in before:
+                part = next((other for other in before if other[0] == part[0]), part)
+            self._show(labels, before, {other: held for other, held in before.items() if other != part})
+
+    def _show(self, labels: Labels, before: dict[_Part, Finding], after: dict[_Part, Finding]) -> None:
+        counts = _by_cause(after)
+        for cause in _by_cause(before).keys() - counts.keys():
+            self._drift.remove((*labels, cause))
+        for cause, count in counts.items():
+            self._drift.set((*labels, cause), count)
+        if after:
+            self._since.set(labels, min(finding.since for finding in after.values()))
+            self._found[labels] = after
+        else:
+            self._since.remove(labels)
+            self._found.pop(labels, None)
+
+
+def _labels(finding: Finding) -> Labels:
+    return (finding.chain.namespace, finding.chain.name, finding.link.value, finding.kind.value)
+
+
+def _part(finding: Finding) -> _Part:
+    return finding.workload, finding.sources
+
+
+def _by_cause(findings: dict[_Part, Finding]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for finding in findings.values():
+        counts[finding.cause] = counts.get(finding.cause, 0) + 1
+    return counts

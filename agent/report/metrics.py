@@ -1,0 +1,211 @@
+"""Metrics, as one subscriber. An object is a label only while it drifts; the number of series is bounded throughout."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from agent import __version__
+from agent import events as ev
+from agent.model import Link, State, Step
+from agent.report.drifts import DriftSeries
+from agent.report.series import MOST_SERIES, Labels, Series
+from agent.report.words import escape
+
+PROPAGATION_BUCKETS = (
+    0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200,
+    86400,
+)  # fmt: skip
+"""Seconds. Close together where a heal usually ends, then to a day: a vault's own refresh may take that long."""
+
+CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+"""Seconds of one comparison, from a handful of chains to a relist of the largest clusters."""
+
+STAGES = ("vault_to_secret", "total")
+RESULTS = ("done", "failed", "dry-run")
+WRITES = (Step.FORCE_SYNC, Step.RECREATE, Step.RECYCLE)
+
+_MOST_COMBINATIONS = 1000
+_OTHER = "other"
+
+
+class Metrics:
+    """Turns events, and the two hooks for requests, into metrics of ``registry``. Thread-safe."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        refusals: Mapping[Step, Iterable[str]] | None = None,
+        objective: float = 900.0,
+        most: int = MOST_SERIES,
+    ) -> None:
+        """``refusals``: the reasons each step may be refused for, counted from zero so that ``rate()`` sees the first.
+
+        ``objective``: seconds within which a rotation should be everywhere; it becomes a bucket's bound, so that the
+        share within it is exact. ``most``: series per metric whose labels name objects.
+        """
+        self._drifts = DriftSeries(registry, most=most)
+        self._links = Gauge("secret_drift_links", "Links of all chains by state.", ("link", "state"), registry=registry)
+        self._stale = Series(
+            "secret_drift_stale_containers", "Containers that run an old value.", ("namespace", "workload"), most=most
+        )
+        self._halted = Series(
+            "secret_drift_halted", "1 while recycling is halted.", ("namespace", "workload", "reason"), most=most
+        )
+        registry.register(self._stale)
+        registry.register(self._halted)
+        self._actions = _Counts(
+            registry, "secret_drift_actions", "Steps that were attempted, by result.", ("step", "result")
+        )
+        self._refusals = _Counts(
+            registry,
+            "secret_drift_refusals",
+            "Steps that were due and refused, told anew each hour.",
+            ("step", "reason"),
+        )
+        self._propagation = Histogram(
+            "secret_drift_propagation_seconds", "From the creation of a vault version to its arrival.", ("stage",),
+            buckets=sorted({*PROPAGATION_BUCKETS, objective}), registry=registry,
+        )  # fmt: skip
+        self._cycle = Histogram(
+            "secret_drift_cycle_duration_seconds",
+            "How long a comparison took.",
+            buckets=CYCLE_BUCKETS,
+            registry=registry,
+        )
+        self._last = Gauge(
+            "secret_drift_last_cycle_timestamp_seconds",
+            "When the last comparison ended, unix seconds by the API server's clock.", registry=registry,
+        )  # fmt: skip
+        self._api = _Counts(
+            registry,
+            "secret_drift_api_requests",
+            "Requests to the API server; code 0: no answer.",
+            ("verb", "resource", "code"),
+        )
+        self._vault = _Counts(
+            registry,
+            "secret_drift_vault_requests",
+            "Requests to vaults; code 0: no answer.",
+            ("vault", "operation", "code"),
+        )
+        self._policy = Gauge(
+            "secret_drift_policy_valid", "1 if the policy file is the policy in force.", registry=registry
+        )
+        build = Info("secret_drift_build", "What is running.", registry=registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        self._start(refusals or {})
+        self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
+            ev.CycleEnded: self._cycle_ended,
+            ev.DriftFound: self._drift_found,
+            ev.DriftGone: self._drift_gone,
+            ev.Halted: self._halt_began,
+            ev.HaltEnded: self._halt_ended,
+            ev.Propagated: self._propagated,
+            ev.Refused: self._refused,
+            ev.StepDone: self._step_done,
+            ev.PolicyChanged: self._policy_changed,
+        }
+
+    ignored: frozenset[type[ev.Event]] = frozenset(
+        {
+            ev.SyncRequested, ev.Synced, ev.SyncTimedOut, ev.SecretDeleted, ev.SecretBack, ev.SecretNotBack,
+            ev.DataChanged, ev.Evicted, ev.RolloutRestarted, ev.StagePassed, ev.Healed, ev.RefusalEnded, ev.Troubled,
+            ev.Recovered, ev.Malformed,
+        }
+    )  # fmt: skip
+    """Events that no metric is made of: what is counted of them comes as StepDone, or in the links by state."""
+
+    def __call__(self, event: ev.Event) -> None:
+        """Take in one event."""
+        handler = self.handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def api_request(self, verb: str, resource: str, code: int, seconds: float, size: int) -> None:
+        """The API client's hook: one request. ``seconds`` and ``size`` (bytes) have no metric of their own."""
+        del seconds, size
+        self._api.add(verb, resource, str(code))
+
+    def vault_request(self, vault: str, operation: str, code: int, seconds: float) -> None:
+        """The vault client's hook: one request. ``vault`` is the short name."""
+        del seconds
+        self._vault.add(vault, operation, str(code))
+
+    def _start(self, refusals: Mapping[Step, Iterable[str]]) -> None:
+        for link in Link:
+            for state in State:
+                self._links.labels(link.value, state.value)
+        for step in WRITES:
+            for result in RESULTS:
+                self._actions.add(step.value, result, by=0)
+        for step, reasons in refusals.items():
+            for reason in reasons:
+                self._refusals.add(step.value, reason, by=0)
+        for stage in STAGES:
+            self._propagation.labels(stage)
+        self._policy.set(1)
+
+    def _cycle_ended(self, event: ev.CycleEnded) -> None:
+        for link in Link:
+            for state in State:
+                self._links.labels(link.value, state.value).set(event.links.get((link, state), 0))
+        stale: dict[Labels, float] = {}
+        for workload, containers in event.stale_containers.items():
+            if containers:
+                labels = (workload.namespace, workload.name)
+                stale[labels] = stale.get(labels, 0) + containers
+        self._stale.replace(stale)
+        self._cycle.observe(event.seconds)
+        self._last.set(event.at)
+
+    def _drift_found(self, event: ev.DriftFound) -> None:
+        if event.finding.is_drift:
+            self._drifts.found(event.finding)
+
+    def _drift_gone(self, event: ev.DriftGone) -> None:
+        if event.finding.is_drift:
+            self._drifts.gone(event.finding)
+
+    def _halt_began(self, event: ev.Halted) -> None:
+        self._halted.set((event.workload.namespace, event.workload.name, event.reason), 1)
+
+    def _halt_ended(self, event: ev.HaltEnded) -> None:
+        self._halted.remove((event.workload.namespace, event.workload.name, event.reason))
+
+    def _propagated(self, event: ev.Propagated) -> None:
+        stage = event.stage if event.stage in STAGES else _OTHER
+        self._propagation.labels(stage).observe(event.seconds)
+
+    def _refused(self, event: ev.Refused) -> None:
+        self._refusals.add(event.refusal.step.value, event.refusal.reason)
+
+    def _step_done(self, event: ev.StepDone) -> None:
+        self._actions.add(event.step.value, event.result)
+
+    def _policy_changed(self, event: ev.PolicyChanged) -> None:
+        self._policy.set(event.valid)
+
+
+class _Counts:
+    """A counter whose combinations of labels are bounded: whatever comes beyond is counted as ``other``."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, documentation: str, labels: Labels) -> None:
+        self._counter = Counter(name, documentation, labels, registry=registry)
+        self._others = (_OTHER,) * len(labels)
+        self._known: set[Labels] = set()
+        self._lock = threading.Lock()
+
+    def add(self, *labels: str, by: float = 1) -> None:
+        """Count one more."""
+        with self._lock:
+            if labels not in self._known:
+                safe = tuple(escape(label, 256) for label in labels)
+                labels = safe if len(self._known) < _MOST_COMBINATIONS or safe in self._known else self._others
+                self._known.add(labels)
+        self._counter.labels(*labels).inc(by)

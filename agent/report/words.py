@@ -1,0 +1,294 @@
+"""The words for what happened: one place, so that a log line, a Kubernetes Event and a table say the same. Pure.
+
+Whatever comes from the cluster or a vault is hostile until escaped: every sentence that leaves here is one line of
+printable characters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import singledispatch
+
+from agent import events as ev
+from agent.model import Finding, Kind, Link, Refusal
+from agent.times import ago, stamp
+
+KIND_WORDS: dict[Kind, str] = {
+    Kind.STALE: "ESO has not fetched the newest version",
+    Kind.SYNC_FAILED: "ESO cannot sync",
+    Kind.SPEC_NOT_APPLIED: "the edited spec is not synced yet",
+    Kind.MISSING_SECRET: "the Secret is missing",
+    Kind.MISSING_KEY: "the Secret lacks keys",
+    Kind.CHANGED_ELSEWHERE: "the Secret's data were changed by someone other than ESO",
+    Kind.STUCK: "the Secret is immutable and keeps its old value",
+    Kind.STUCK_NEEDS_HAND: "ESO cannot update the Secret, a person has to",
+    Kind.CONFLICT: "two ExternalSecrets claim the same key",
+    Kind.STALE_POD: "containers run an old value",
+    Kind.SUSPECT: "containers may run an old value",
+    Kind.UNKNOWN: "cannot be judged",
+    Kind.PINNED: "pinned, ESO never fetches a newer value",
+    Kind.EXCLUDED: "left alone by this agent",
+    Kind.DISABLED: "the newest version is disabled in the vault",
+    Kind.EXPIRING: "a vault secret expires soon",
+    Kind.EXPIRED: "a vault secret has expired",
+    Kind.NOT_YET_VALID: "a vault secret is not valid yet",
+}
+"""What each kind of finding means, to follow the name of the object."""
+
+LINK_WORDS: dict[Link, str] = {
+    Link.VAULT: "vault -> externalsecret",
+    Link.SECRET: "externalsecret -> secret",
+    Link.CONTAINER: "secret -> container",
+}
+"""Each hop of a chain as a person draws it."""
+
+_LONGEST = 2000
+_BREAKS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def escape(text: str, longest: int = _LONGEST) -> str:
+    """One line of at most ``longest`` printable characters; every other character is shown as its escape.
+
+    Line ends, terminal sequences, bidirectional overrides, invisible characters and lone surrogates are all not
+    printable in Python's sense, so none of them survives.
+    """
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
+    if text.isprintable():
+        return text
+    shown = "".join(char if char.isprintable() else _escaped(char) for char in text)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if char in _BREAKS:
+        return _BREAKS[char]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def shortened(text: str, most: int) -> str:
+    """At most ``most`` bytes of UTF-8, cut between characters, an ellipsis in place of the rest."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= most:
+        return data.decode()
+    return data[: max(0, most - 3)].decode("utf-8", "ignore") + "…"
+
+
+def span(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 20 s``; tenths below ten seconds."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    if 0 <= seconds < 9.95 and seconds != int(seconds):
+        return f"{seconds:.1f} s"
+    return ago(min(seconds, 1e12))
+
+
+def listed(items: Iterable[str], most: int = 8) -> str:
+    """``a, b and 3 more``; each item escaped and bounded."""
+    all_items = list(items)
+    said = ", ".join(escape(item, 120) for item in all_items[:most])
+    rest = len(all_items) - most
+    return f"{said} and {rest} more" if rest > 0 else said
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 pod``, ``3 pods``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def finding_said(finding: Finding) -> str:
+    """A finding, without the object's name: what it is and the evidence, and what a person can do about it."""
+    named = KIND_WORDS[finding.kind]
+    if finding.kind is Kind.SYNC_FAILED and finding.cause:
+        named += f" ({finding.cause})"
+    return escape(_joined(f"{named}: {finding.evidence}" if finding.evidence else named, finding.remedy))
+
+
+def refusal_said(refusal: Refusal) -> str:
+    """A refusal, without the object's name: which step, why, and until when where that is known."""
+    said = f"{refusal.step} refused ({refusal.reason})"
+    if refusal.detail:
+        said += f": {refusal.detail}"
+    return escape(said + until_said(refusal.until))
+
+
+def until_said(until: float | None) -> str:
+    """`` until TIME`` where it is known, else nothing."""
+    return "" if until is None else f"; until {stamp(until)}"
+
+
+def subject(event: ev.Event) -> str:
+    """The object an event is about, as an operator names it; empty for events about the agent itself."""
+    for holder in (event, getattr(event, "finding", None), getattr(event, "refusal", None)):
+        for field in ("workload", "chain", "secret", "key"):
+            key = getattr(holder, field, None)
+            if key is not None:
+                return escape(f"{key.namespace}/{key.name}", 512)
+    return ""
+
+
+def _joined(said: str, remedy: str) -> str:
+    return f"{said.rstrip('.')}. What to do: {remedy}" if remedy else said
+
+
+@singledispatch
+def phrase(event: ev.Event) -> str:
+    """One event in words, not escaped yet, without the name of its object. Every event type has its own below."""
+    return type(event).__name__
+
+
+def sentence(event: ev.Event) -> str:
+    """One event in words an SRE reads without a manual: one printable line, without the name of its object."""
+    return escape(phrase(event))
+
+
+@phrase.register
+def _(event: ev.CycleEnded) -> str:
+    return (
+        f"compared {counted(event.chains, 'chain')} in {span(event.seconds)}:"
+        f" {counted(event.findings, 'finding')}, {counted(event.requests, 'request')}"
+    )
+
+
+@phrase.register
+def _(event: ev.DriftFound) -> str:
+    return finding_said(event.finding)
+
+
+@phrase.register
+def _(event: ev.DriftGone) -> str:
+    return f"no longer so after {span(event.lasted)}: {KIND_WORDS[event.finding.kind]}"
+
+
+@phrase.register
+def _(event: ev.SyncRequested) -> str:
+    return f"asked ESO to sync now (force-sync, attempt {event.attempt}, {event.reason}): {event.evidence}"
+
+
+@phrase.register
+def _(event: ev.Synced) -> str:
+    moved = f"changed: {listed(event.moved)}" if event.moved else "no value changed"
+    return f"ESO acknowledged the force-sync after {span(event.seconds)}; {moved}"
+
+
+@phrase.register
+def _(event: ev.SyncTimedOut) -> str:
+    return (
+        f"ESO has not acknowledged the force-sync within {span(event.seconds)} (attempt {event.attempt});"
+        f" next try not before {stamp(event.next_at)}"
+    )
+
+
+@phrase.register
+def _(event: ev.SecretDeleted) -> str:
+    return f"deleted Secret {event.secret} for ESO to write it anew: {event.evidence}"
+
+
+@phrase.register
+def _(event: ev.SecretBack) -> str:
+    return f"ESO wrote Secret {event.secret} anew {span(event.seconds)} after it was deleted"
+
+
+@phrase.register
+def _(event: ev.SecretNotBack) -> str:
+    said = f"Secret {event.secret} is not back {span(event.seconds)} after it was deleted: pods that start now fail"
+    return _joined(said, f"kubectl -n {event.chain.namespace} describe externalsecret {event.chain.name}")
+
+
+@phrase.register
+def _(event: ev.DataChanged) -> str:
+    return f"the Secret's data changed: {listed(event.keys)}"
+
+
+@phrase.register
+def _(event: ev.Evicted) -> str:
+    return f"evicted pod {event.pod.name} ({_STAGES.get(event.stage, event.stage)}): {event.evidence}"
+
+
+@phrase.register
+def _(event: ev.RolloutRestarted) -> str:
+    return f"asked its controller to replace all pods (rollout restart): {event.evidence}"
+
+
+@phrase.register
+def _(event: ev.StagePassed) -> str:
+    stage = _STAGES.get(event.stage, event.stage)
+    return f"{stage} passed: {counted(event.pods, 'pod')} ready on the new value after {span(event.seconds)}"
+
+
+@phrase.register
+def _(event: ev.Halted) -> str:
+    pod = f" (pod {event.pod})" if event.pod else ""
+    return _joined(f"recycling halted, {event.reason}{pod}: {event.detail}", event.remedy)
+
+
+@phrase.register
+def _(event: ev.HaltEnded) -> str:
+    return f"the halt ({event.reason}) is over: {event.why}"
+
+
+@phrase.register
+def _(event: ev.Healed) -> str:
+    recycled = counted(event.pods, "pod")
+    return (
+        f"every container runs the current value: {recycled} recycled, {span(event.seconds)} after the drift was seen"
+    )
+
+
+@phrase.register
+def _(event: ev.Propagated) -> str:
+    where = "has come to every container" if event.stage == "total" else "has come to the Secret"
+    return f"the newest version of {event.source} {where} {span(event.seconds)} after it was created"
+
+
+@phrase.register
+def _(event: ev.Refused) -> str:
+    return refusal_said(event.refusal) + ("" if event.first else " (still)")
+
+
+@phrase.register
+def _(event: ev.RefusalEnded) -> str:
+    return f"{event.refusal.step} is no longer refused ({event.refusal.reason})"
+
+
+@phrase.register
+def _(event: ev.Troubled) -> str:
+    return f"{event.subject}: {event.trouble.cause}: {event.trouble.detail}"
+
+
+@phrase.register
+def _(event: ev.Recovered) -> str:
+    return f"{event.subject}: works again"
+
+
+@phrase.register
+def _(event: ev.Malformed) -> str:
+    return f"this object of {event.resource} cannot be judged: {event.field}: {event.message}"
+
+
+@phrase.register
+def _(event: ev.PolicyChanged) -> str:
+    if event.valid:
+        return f"the policy in force is {event.digest}"
+    return f"the policy file is not valid, the former policy stays in force: {_first(event.problems)}"
+
+
+@phrase.register
+def _(event: ev.StepDone) -> str:
+    detail = f": {event.detail}" if event.detail else ""
+    return f"{event.step} {_RESULTS.get(event.result, event.result)}{detail}"
+
+
+def _first(problems: Sequence[str]) -> str:
+    if not problems:
+        return "no reason is known"
+    rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return problems[0] + rest
+
+
+_STAGES = {"broken": "pod stale and not ready", "canary": "canary", "batch": "batch"}
+_RESULTS = {"done": "done", "failed": "failed", "dry-run": "not done: dry run"}
