@@ -29,6 +29,7 @@ KINDS: tuple[str, ...] = get_args(CredentialKind)
 _WORKLOAD = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE")
 _ENVIRONMENT = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
 _ENVIRONMENT_PROOFS = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH")
+_PROXIES = ("HTTPS_PROXY", "ALL_PROXY")
 _MANAGED_HINTS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "KUBERNETES_SERVICE_HOST")
 
 
@@ -53,10 +54,13 @@ def open_session(env: Mapping[str, str] = os.environ) -> requests.Session:
     """The session that all vaults and the credential share.
 
     ``SECRET_DRIFT_AGENT_VAULT_CONNECT_TO`` leads its connections elsewhere; REQUESTS_CA_BUNDLE or SSL_CERT_FILE name
-    the authorities to trust. Raises ValueError for a malformed address.
+    the authorities to trust, HTTPS_PROXY or ALL_PROXY a proxy. Raises ValueError for a malformed address.
     """
-    ca_bundle = env.get("REQUESTS_CA_BUNDLE") or env.get("SSL_CERT_FILE") or None
-    return session(environment_address(env), ca_bundle=ca_bundle)
+    ca_bundle = env.get("REQUESTS_CA_BUNDLE") or env.get("CURL_CA_BUNDLE") or env.get("SSL_CERT_FILE") or None
+    http = session(environment_address(env), ca_bundle=ca_bundle)
+    # Without a proxy there is nothing to look up in the environment; looking anyway is a third of a request's cost.
+    http.trust_env = any(env.get(name) or env.get(name.lower()) for name in _PROXIES)
+    return http
 
 
 def credential(kind: CredentialKind, http: requests.Session, env: Mapping[str, str] = os.environ) -> TokenCredential:

@@ -23,7 +23,7 @@ from agent.sandbox.clock import WorldClock
 from agent.sandbox.keyvault import KeyVault
 from agent.sandbox.thread import LoopThread
 from agent.vault.client import VaultClient
-from agent.vault.connect_to import session
+from agent.vault.credentials import open_session
 
 T = TypeVar("T")
 
@@ -119,7 +119,9 @@ class Vaults:
 
     def __init__(self, loop: LoopThread, kv: KeyVault) -> None:
         self.loop, self.kv = loop, kv
-        self.session: requests.Session = session(f"127.0.0.1:{kv.port}", ca_bundle=ca_file())
+        self.session: requests.Session = open_session(
+            {"SECRET_DRIFT_AGENT_VAULT_CONNECT_TO": f"127.0.0.1:{kv.port}", "SSL_CERT_FILE": ca_file()}
+        )
         self.clock = Clock()
         now = self.clock.monotonic()
         self.clock.observe_date("Mon, 23 Nov 2026 22:49:00 GMT", now, now)
