@@ -33,7 +33,7 @@ def place(pod: Object, nodes: Sequence[Object], on_node: Mapping[str, Sequence[O
             fitting.append((siblings, len(there), index, name))
     if fitting:
         return min(fitting)[3]
-    detail = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    detail = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
     raise Unschedulable(f"0/{len(nodes)} nodes are available: {detail}.")
 
 

@@ -82,6 +82,9 @@ class WorkloadController:
                 self._queue.add((owner["kind"], namespace, owner["name"]))
         if event != "DELETED" and not controller_uid(obj):
             self._offer_orphan(kind, namespace)
+        if event == "DELETED" and (parent := self._stores.of(REPLICA_SETS).by_uid(controller_uid(obj))):
+            # A Recreate rollout goes on when the last old pod is gone, which no ReplicaSet's status shows.
+            self._changed("", "MODIFIED", parent)
 
     def _offer_orphan(self, kind: str, namespace: str) -> None:
         """Whoever may adopt an object without a controller looks at its namespace."""

@@ -108,11 +108,12 @@ class StatefulSets:
         return since is not None and since <= self._clock.now()
 
     async def _tell(self, found: Object, current: str, update: str) -> float | None:
-        pods = [p for p in self._by_ordinal(found).values() if not terminating(p)]
+        everyone = list(self._by_ordinal(found).values())
+        pods = [p for p in everyone if not terminating(p)]
         revisions = [labels_of(p).get(HASH_LABEL) for p in pods]
         status: Object = {
-            "replicas": len(pods),
-            "readyReplicas": sum(map(ready, pods)),
+            "replicas": len(everyone),
+            "readyReplicas": sum(map(ready, everyone)),
             "availableReplicas": sum(self._is_fine(found, p) for p in pods),
             "updatedReplicas": revisions.count(update),
             "currentReplicas": revisions.count(current),
@@ -121,7 +122,8 @@ class StatefulSets:
             "observedGeneration": found["metadata"].get("generation", 1),
         }
         rolls = (found["spec"].get("updateStrategy") or {}).get("type") != "OnDelete"
-        if rolls and len(pods) == status["updatedReplicas"] == status["readyReplicas"]:
+        wanted = found["spec"].get("replicas", 1)
+        if rolls and wanted == len(everyone) == status["updatedReplicas"] == status["readyReplicas"]:
             status |= {"currentRevision": update, "currentReplicas": status["updatedReplicas"]}
         await self._hands.tell(STATEFUL_SETS, found, status)
         times = [t for p in pods if (t := self._available_at(found, p)) is not None and t > self._clock.now()]
