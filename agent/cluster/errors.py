@@ -132,10 +132,10 @@ def unreachable(host: str, error: Exception, read_timeout: float) -> Unreachable
     match error:
         case urllib3.exceptions.NameResolutionError():
             detail = f"the name {urlsplit(host).hostname} does not resolve"
-        case urllib3.exceptions.ConnectTimeoutError():
-            detail = f"{where} does not accept the connection in time"
         case urllib3.exceptions.NewConnectionError():
             detail = f"{where} refuses the connection"
+        case urllib3.exceptions.ConnectTimeoutError():
+            detail = f"{where} does not accept the connection in time"
         case urllib3.exceptions.SSLError():
             detail = f"TLS to {where} fails: {' '.join(str(error).split())[:200]}"
         case urllib3.exceptions.ReadTimeoutError():

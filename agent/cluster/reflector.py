@@ -23,6 +23,7 @@ from agent.fingerprint import Fingerprints
 from agent.model import Trouble
 
 _WATCH_SECONDS = (240, 300)
+_FIRST_PAUSE = 0.2
 
 
 class Pace(NamedTuple):
@@ -260,12 +261,11 @@ class Reflector:
             wanted = self._keep is None or self._keep(event.object)
             self._tell(Changed(self._scope, event.type if wanted else "DELETED", event.object, now))
 
-    def _pause(self, *, first: float = 0.5, at_least: float = 0.0) -> float:
+    def _pause(self, *, first: float = _FIRST_PAUSE, at_least: float = 0.0) -> float:
         """Exponential backoff with jitter; ``first`` is the pause after the first failure in a row."""
         self._failures += 1
-        backoff = (
-            first if self._failures == 1 else min(self._pace.longest_pause, 0.5 * 2.0 ** min(self._failures - 1, 10))
-        )
+        grown = min(self._pace.longest_pause, _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 20))
+        backoff = first if self._failures == 1 else grown
         return max(at_least, backoff * self._random.uniform(0.5, 1.0))
 
     def _failing(self, trouble: Trouble) -> None:
