@@ -122,6 +122,11 @@ class ApiServer:
     def gc(self, enabled: bool) -> None:
         self._collector.enabled = enabled
 
+    @property
+    def running_watches(self) -> int:
+        """How many watches are connected."""
+        return len(self._watches.each())
+
     def seed(self, obj: Object) -> None:
         """Put an object into the world as given, without HTTP; only what is missing is filled in."""
         seed(self.store, self.clock, obj)
