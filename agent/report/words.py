@@ -113,12 +113,9 @@ def refusal_said(refusal: Refusal) -> str:
     said = f"{refusal.step} refused ({refusal.reason})"
     if refusal.detail:
         said += f": {refusal.detail}"
-    return escape(said + until_said(refusal.until))
-
-
-def until_said(until: float | None) -> str:
-    """`` until TIME`` where it is known, else nothing."""
-    return "" if until is None else f"; until {stamp(until)}"
+    if refusal.until is not None and stamp(refusal.until) not in refusal.detail:
+        said += f"; until {stamp(refusal.until)}"
+    return escape(said)
 
 
 def subject(event: ev.Event) -> str:

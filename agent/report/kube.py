@@ -1,0 +1,157 @@
+"""Kubernetes Events on the ExternalSecret and the workload, as a subscriber that never holds up or disturbs a heal.
+
+Notes wait in a bounded table, one entry per Event object, and are written by a thread of their own: a slow API server
+raises counts, not memory. Each namespace may cause a bounded rate of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from agent.events import Event
+from agent.report.notes import About, Note, Ref, Type, message, name_of, note_of
+
+BURST = 60.0
+PER_SECOND = 0.5
+"""Events that one namespace may cause: at once, and from then on."""
+
+_MOST_WAITING = 1000
+_MOST_NAMESPACES = 5000
+_log = structlog.get_logger()
+
+
+class EventWriter(Protocol):
+    """Records in the cluster."""
+
+    def event(
+        self, regarding: Ref, type: Type, reason: str, message: str, at: float, *, name: str, times: int = 1
+    ) -> None:
+        """Count ``times`` more of the Event ``name``, creating it if need be; ``at`` is its newest time."""
+
+
+class KubeEvents:
+    """The subscriber. Thread-safe. ``refs`` finds the object (None: it is gone, nothing to write on)."""
+
+    def __init__(
+        self,
+        writer: EventWriter,
+        refs: Callable[[About], Ref | None],
+        *,
+        enabled: Callable[[], bool] = lambda: True,
+        burst: float = BURST,
+        per_second: float = PER_SECOND,
+    ) -> None:
+        """``enabled`` is asked at each event: under a policy that only observes nothing is written."""
+        self.written = 0
+        self.failed = 0
+        self.dropped = 0
+        """Notes written; not written because the API server would not; and for want of room or rate."""
+        self._writer, self._refs, self._enabled = writer, refs, enabled
+        self._rates = _Rates(burst, per_second)
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Note one event, if an owner should read it. Never raises, never waits for the API server."""
+        note = note_of(event)
+        if note is None or not self._enabled():
+            return
+        for about in note.about:
+            regarding = self._refs(about)
+            if regarding is not None:
+                said = message(event, about, note)
+                self._add(_Waiting(regarding, note, said, event.at, 1))
+
+    def close(self, timeout: float) -> None:
+        """Write what waits, for at most ``timeout`` seconds, and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+
+    def _add(self, new: _Waiting) -> None:
+        name = (new.regarding.namespace, name_of(new.regarding, new.note))
+        with self._changed:
+            waiting = self._waiting.get(name)
+            full = waiting is None and len(self._waiting) >= _MOST_WAITING
+            if self._closed or not self._admits(new, full):
+                self.dropped += 1
+                return
+            self._waiting[name] = new if waiting is None else new._replace(times=waiting.times + 1)
+            if new.note.urgent:
+                self._waiting.move_to_end(name, last=False)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="kube-events", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _admits(self, new: _Waiting, full: bool) -> bool:
+        """What is urgent passes the bounds: it is rare, for a workload halts once and a Secret is lost once."""
+        if new.note.urgent:
+            return len(self._waiting) < 2 * _MOST_WAITING
+        return not full and self._rates.take(new.regarding.namespace, new.at)
+
+    def _write_all(self) -> None:
+        failing = False
+        while (item := self._next()) is not None:
+            name, waiting = item
+            try:
+                self._write(name, waiting)
+            except Exception as error:  # noqa: BLE001 - whatever the writer raises: telling must never stop healing
+                self.failed += waiting.times
+                if not failing:
+                    _log.warning("Kubernetes Events cannot be written", cause=type(error).__name__, detail=str(error))
+                failing = True
+            else:
+                self.written += waiting.times
+                failing = False
+
+    def _write(self, name: str, waiting: _Waiting) -> None:
+        note = waiting.note
+        self._writer.event(
+            waiting.regarding, note.type, note.reason, waiting.message, waiting.at, name=name, times=waiting.times
+        )
+
+    def _next(self) -> tuple[str, _Waiting] | None:
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            (_, name), waiting = self._waiting.popitem(last=False)
+            return name, waiting
+
+
+class _Waiting(NamedTuple):
+    regarding: Ref
+    note: Note
+    message: str
+    at: float
+    times: int
+
+
+class _Rates:
+    """A bucket of tokens per namespace, filled by the time of the events themselves."""
+
+    def __init__(self, burst: float, per_second: float) -> None:
+        self._burst, self._per_second = burst, per_second
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, namespace: str, at: float) -> bool:
+        """Whether one more is allowed. Time that goes back fills nothing."""
+        tokens, newest = self._buckets.pop(namespace, (self._burst, at))
+        tokens = min(self._burst, tokens + max(0.0, at - newest) * self._per_second)
+        allowed = tokens >= 1
+        self._buckets[namespace] = (tokens - allowed, max(newest, at))
+        if len(self._buckets) > _MOST_NAMESPACES:
+            self._buckets.popitem(last=False)
+        return allowed

@@ -1,0 +1,216 @@
+"""Which events an owner reads in ``kubectl describe``, on which object, under which type and reason. Pure.
+
+Reasons are stable: alerts and scripts may name them. What only the agent's operator can act on (its own troubles, its
+policy, counters) is no note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import singledispatch
+from typing import Literal, NamedTuple
+
+from agent import events as ev
+from agent.model import ExternalSecret, Finding, Kind, ObjectKey, Workload, WorkloadKey
+from agent.report.words import escape, sentence, shortened
+
+LONGEST_MESSAGE = 1024
+"""Bytes. The API server refuses longer messages of Events."""
+
+About = ObjectKey | WorkloadKey
+Type = Literal["Normal", "Warning"]
+
+
+class Ref(NamedTuple):
+    """The object an Event is about (``involvedObject``)."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+class Note(NamedTuple):
+    """One Event to record. Notes of one object with the same ``reason`` and ``key`` are one Event with a count."""
+
+    about: tuple[About, ...]  # an ObjectKey is an ExternalSecret
+    type: Type
+    reason: str
+    key: str
+    urgent: bool = False  # goes before all others, and past the bound of its namespace
+
+
+def externalsecret_ref(externalsecret: ExternalSecret) -> Ref:
+    """The reference to an ExternalSecret."""
+    return Ref("external-secrets.io/v1", "ExternalSecret", *externalsecret.key, externalsecret.uid)
+
+
+def workload_ref(workload: Workload) -> Ref:
+    """The reference to a workload; a bare pod belongs to the core group."""
+    key = workload.key
+    return Ref("v1" if key.kind == "Pod" else "apps/v1", key.kind, key.namespace, key.name, workload.uid)
+
+
+def message(event: ev.Event, about: About, note: Note) -> str:
+    """The event in words for the owner of ``about``; the other object it concerns, if any, is named first."""
+    other = next((key for key in note.about if key != about), None)
+    said = sentence(event)
+    if other is not None:
+        kind = other.kind if isinstance(other, WorkloadKey) else "ExternalSecret"
+        said = f"{escape(f'{kind} {other.name}', 300)}: {said}"
+    return shortened(said, LONGEST_MESSAGE)
+
+
+def name_of(regarding: Ref, note: Note) -> str:
+    """The Event's own name: the same for the same thing on the same object, also after a restart of the agent."""
+    text = "\0".join((regarding.uid, note.reason, note.key))
+    digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    name = regarding.name[:200].rstrip(".-")
+    return f"{name if _NAME.fullmatch(name) else 'object'}.{digest}"
+
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+_FOUND: dict[Kind, tuple[Type, str]] = {
+    Kind.SUSPECT: ("Normal", "DriftSuspected"),
+    Kind.UNKNOWN: ("Warning", "NotJudged"),
+    Kind.DISABLED: ("Warning", "VersionDisabled"),
+    Kind.EXPIRING: ("Warning", "VaultSecretExpiring"),
+    Kind.EXPIRED: ("Warning", "VaultSecretExpired"),
+    Kind.NOT_YET_VALID: ("Warning", "VaultSecretNotYetValid"),
+}
+_SILENT = frozenset({Kind.PINNED, Kind.EXCLUDED})
+"""As their owner wrote them: no news to the owner, and there may be thousands."""
+
+_PASSED = {"canary": "CanaryPassed", "batch": "BatchPassed", "broken": "BrokenPodsReplaced"}
+
+
+@singledispatch
+def note_of(event: ev.Event) -> Note | None:
+    """What to record of an event; None: nothing. Every event type is registered below, one way or the other."""
+    return None
+
+
+@note_of.register
+def _(
+    event: ev.CycleEnded
+    | ev.DataChanged
+    | ev.RefusalEnded
+    | ev.Troubled
+    | ev.Recovered
+    | ev.PolicyChanged
+    | ev.StepDone,
+) -> Note | None:
+    return None
+
+
+@note_of.register
+def _(event: ev.DriftFound) -> Note | None:
+    kind = event.finding.kind
+    if kind in _SILENT:
+        return None
+    type_, reason = _FOUND.get(kind, ("Warning", "DriftDetected"))
+    return Note(_about(event.finding), type_, reason, _key(event.finding))
+
+
+@note_of.register
+def _(event: ev.DriftGone) -> Note | None:
+    if not event.finding.is_drift:
+        return None
+    return Note(_about(event.finding), "Normal", "DriftGone", _key(event.finding))
+
+
+@note_of.register
+def _(event: ev.SyncRequested) -> Note:
+    return Note((event.chain,), "Normal", "ForceSynced", event.reason)
+
+
+@note_of.register
+def _(event: ev.Synced) -> Note:
+    return Note((event.chain,), "Normal", "SyncAcknowledged", "")
+
+
+@note_of.register
+def _(event: ev.SyncTimedOut) -> Note:
+    return Note((event.chain,), "Warning", "SyncTimedOut", "")
+
+
+@note_of.register
+def _(event: ev.SecretDeleted) -> Note:
+    return Note((event.chain,), "Normal", "SecretRecreating", str(event.secret))
+
+
+@note_of.register
+def _(event: ev.SecretBack) -> Note:
+    return Note((event.chain,), "Normal", "SecretRecreated", str(event.secret))
+
+
+@note_of.register
+def _(event: ev.SecretNotBack) -> Note:
+    return Note((event.chain,), "Warning", "SecretNotBack", str(event.secret), urgent=True)
+
+
+@note_of.register
+def _(event: ev.Evicted) -> Note:
+    return Note((event.workload,), "Normal", "PodEvicted", event.stage)
+
+
+@note_of.register
+def _(event: ev.RolloutRestarted) -> Note:
+    return Note((event.workload,), "Normal", "RolloutRestarted", "")
+
+
+@note_of.register
+def _(event: ev.StagePassed) -> Note:
+    return Note((event.workload,), "Normal", _PASSED.get(event.stage, "StagePassed"), event.stage)
+
+
+@note_of.register
+def _(event: ev.Halted) -> Note:
+    reason = "CanaryFailed" if event.reason == "canary-failed" else "RolloutHalted"
+    return Note((event.workload,), "Warning", reason, event.reason, urgent=True)
+
+
+@note_of.register
+def _(event: ev.HaltEnded) -> Note:
+    return Note((event.workload,), "Normal", "HaltEnded", event.reason)
+
+
+@note_of.register
+def _(event: ev.Healed) -> Note:
+    return Note((event.workload,), "Normal", "Recycled", "")
+
+
+@note_of.register
+def _(event: ev.Propagated) -> Note | None:
+    """The first stage is what SyncAcknowledged says."""
+    if event.stage != "total":
+        return None
+    about: tuple[About, ...] = (event.chain,) if event.workload is None else (event.chain, event.workload)
+    return Note(about, "Normal", "Propagated", str(event.source))
+
+
+@note_of.register
+def _(event: ev.Refused) -> Note | None:
+    """A refusal whose end is known needs nobody; one without is a warning."""
+    refusal = event.refusal
+    about = tuple(key for key in (refusal.chain, refusal.workload) if key is not None)
+    type_: Type = "Warning" if refusal.until is None else "Normal"
+    return Note(about, type_, "HealRefused", f"{refusal.step.value}:{refusal.reason}") if about else None
+
+
+@note_of.register
+def _(event: ev.Malformed) -> Note | None:
+    if event.key is None or event.resource != "externalsecrets":
+        return None
+    return Note((event.key,), "Warning", "Malformed", event.field)
+
+
+def _about(finding: Finding) -> tuple[About, ...]:
+    return (finding.chain,) if finding.workload is None else (finding.chain, finding.workload)
+
+
+def _key(finding: Finding) -> str:
+    return f"{finding.kind.value}:{finding.cause}:{finding.workload or ''}"
