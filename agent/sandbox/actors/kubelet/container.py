@@ -4,77 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping
 
 import aiohttp
 
 from agent.sandbox.actors.kubelet.application import Application
-from agent.sandbox.actors.kubelet.backends import Backends
-from agent.sandbox.actors.kubelet.logs import Logs
-from agent.sandbox.actors.kubelet.record import Received, Record, Run
+from agent.sandbox.actors.kubelet.context import PodContext, Surroundings, wait_or
+from agent.sandbox.actors.kubelet.record import Received, Run
 from agent.sandbox.actors.kubelet.resolve import ConfigError, Content, Environment, environment, file_at, mounted
-from agent.sandbox.actors.kubelet.secrets import NodeSecrets, Source, env_sources
-from agent.sandbox.actors.kubelet.settings import Settings
+from agent.sandbox.actors.kubelet.secrets import Source, env_sources
 from agent.sandbox.actors.kubelet.status import ContainerState, Ended
 from agent.sandbox.client import ApiError, Object
-from agent.sandbox.clock import WorldClock
 
 KILLED = 137
-
-
-@dataclass
-class Node:
-    """One node of the kubelet; while ``up`` is not set nothing starts there and nothing is reported."""
-
-    name: str
-    secrets: NodeSecrets
-    up: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass
-class Surroundings:
-    """What all containers of the world share."""
-
-    clock: WorldClock
-    settings: Settings
-    record: Record
-    backends: Backends
-    logs: Logs
-
-
-@dataclass
-class PodContext:
-    """What the containers of one pod share; ``contents`` are its volumes, by name."""
-
-    obj: Object
-    node: Node
-    publish: Callable[[], None]
-    apps: Mapping[str, Application] = field(default_factory=dict)
-    contents: dict[str, Content] = field(default_factory=dict)
-
-    @property
-    def namespace(self) -> str:
-        return str(self.obj["metadata"]["namespace"])
-
-    @property
-    def name(self) -> str:
-        return str(self.obj["metadata"]["name"])
-
-    @property
-    def uid(self) -> str:
-        return str(self.obj["metadata"]["uid"])
-
-
-async def wait_or(clock: WorldClock, event: asyncio.Event, seconds: float) -> None:
-    """Return when the event is set, at the latest after a span of the world's time; the event is cleared."""
-    tasks = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(seconds))}
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        event.clear()
+"""The exit code of a container that was killed."""
 
 
 class Container:
@@ -106,6 +49,8 @@ class Container:
                     at = await self._configure()
                     await self._around.clock.sleep(self._around.settings.start)
                     await self._pod.node.up.wait()
+                    if self._pod.deleting:
+                        return False
                     self._begin(at)
                 code = await self._live()
                 self._end(code)
@@ -121,10 +66,13 @@ class Container:
             self._exit.set_result(code)
 
     def hold(self, env: Environment, at: float) -> None:
-        """Say what a run that began before our time received."""
+        """Say what a run that began before our time received; it may have ended since."""
         self._environment = env
-        self._open_record(at)
-        self.reconsider.set()
+        if self.state.running_since is not None:
+            self._open_record(at, self.state.running_since)
+            self.reconsider.set()
+        elif self.state.ended:
+            self._open_record(at, self.state.ended.started_at).ended_at = self.state.ended.finished_at
 
     async def _configure(self) -> float:
         """Resolve the environment, however long that takes; the answer is the time at which it was read."""
@@ -171,18 +119,17 @@ class Container:
         state.container_id = f"containerd://{uuid.uuid4().hex}{uuid.uuid4().hex}"
         state.started = True
         self._around.logs.begin(self._pod.namespace, self._pod.name, state.name)
-        self._open_record(at)
+        self._open_record(at, state.running_since)
         self.first_start.set()
         self._pod.publish()
 
-    def _open_record(self, at: float) -> None:
+    def _open_record(self, at: float, started_at: float) -> Run:
         self._contents_at_start = dict(self._pod.contents)
         mounts = mounted(self.spec, self._contents_at_start)
-        assert self.state.running_since is not None
         self.run_record = self._around.record.begin(
             Received(
                 at=at,
-                started_at=self.state.running_since,
+                started_at=started_at,
                 namespace=self._pod.namespace,
                 pod=self._pod.name,
                 pod_uid=self._pod.uid,
@@ -197,6 +144,7 @@ class Container:
                 whole=frozenset(self._environment.whole) | mounts.whole,
             )
         )
+        return self.run_record
 
     def _close_record(self) -> None:
         if self.run_record and self.run_record.ended_at is None:
@@ -216,6 +164,8 @@ class Container:
 
     def _restarts(self, code: int) -> bool:
         policy = self._pod.obj["spec"].get("restartPolicy", "Always")
+        if self._pod.deleting:
+            return False
         if self.state.role == "sidecar":
             return True
         if self.state.role == "init":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 
 from agent.sandbox.actors.controller import Stores
 from agent.sandbox.actors.kubelet.backends import Backends
-from agent.sandbox.actors.kubelet.container import KILLED, Node, Surroundings
+from agent.sandbox.actors.kubelet.container import KILLED
+from agent.sandbox.actors.kubelet.context import Node, Surroundings
 from agent.sandbox.actors.kubelet.logs import Logs
 from agent.sandbox.actors.kubelet.nodes import mark_unready, node_object, register, report_ready
 from agent.sandbox.actors.kubelet.pod import PodWorker
@@ -18,6 +20,7 @@ from agent.sandbox.actors.kubelet.settings import Settings
 from agent.sandbox.client import NODES, PODS, SECRETS, KubeClient, Object
 from agent.sandbox.clock import WorldClock
 
+_log = logging.getLogger(__name__)
 _Values = Mapping[Ref, str | bytes]
 
 
@@ -60,10 +63,8 @@ class Kubelet:
                 self._group.create_task(self._stores.run())
             now = self._clock.rfc3339()
             for name, node in self._nodes.items():
-                await register(
-                    self._client,
-                    node_object(name, now, pods=self.settings.pods_per_node, log_port=self.settings.log_port),
-                )
+                capacity, port = self.settings.pods_per_node, self.settings.log_port
+                await register(self._client, self._clock, node_object(name, now, pods=capacity, log_port=port))
                 node.up.set()
             await self._stores.synced()
             self._node_store.subscribe(lambda _, __: self._scheduler.poke())
@@ -127,6 +128,13 @@ class Kubelet:
         return self._workers[found["metadata"]["uid"]]
 
     def _pod_changed(self, kind: str, pod: Object) -> None:
+        try:
+            self._follow(kind, pod)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            meta = pod["metadata"]
+            _log.exception("pod %s/%s cannot be understood and is left alone", meta["namespace"], meta["name"])
+
+    def _follow(self, kind: str, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         node = self._nodes.get(pod["spec"].get("nodeName", ""))
         if kind == "DELETED":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import aiohttp
+
 from agent.sandbox.actors.controller.objects import condition
 from agent.sandbox.client import NODES, PODS, ApiError, KubeClient, Object
 from agent.sandbox.clock import WorldClock
@@ -36,15 +38,28 @@ def node_object(name: str, now: str, *, pods: int, log_port: int | None) -> Obje
     }
 
 
-async def register(client: KubeClient, node: Object) -> None:
-    """Create the Node, or take over the one that is there."""
+async def _create(client: KubeClient, node: Object) -> None:
     try:
         await client.create(NODES, None, node)
     except ApiError as error:
         if error.code != 409:
             raise
-    body = {"status": node["status"]}
-    await client.merge_patch(NODES, None, node["metadata"]["name"], body, subresource="status")
+
+
+async def register(client: KubeClient, clock: WorldClock, node: Object) -> None:
+    """Create the Node, or take over the one that is there; an API server in trouble is asked again."""
+    while True:
+        try:
+            await _create(client, node)
+            body = {"status": node["status"]}
+            await client.merge_patch(NODES, None, node["metadata"]["name"], body, subresource="status")
+            return
+        except (aiohttp.ClientError, TimeoutError):
+            await clock.sleep(0.2)
+        except ApiError as error:
+            if error.code < 500 and error.code != 429:
+                raise
+            await clock.sleep(0.2)
 
 
 async def report_ready(client: KubeClient, clock: WorldClock, name: str, up: bool) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Mapping
 
 import aiohttp
 
 from agent.sandbox.actors.kubelet.application import applications
-from agent.sandbox.actors.kubelet.container import Container, Node, PodContext, Surroundings, wait_or
+from agent.sandbox.actors.kubelet.container import Container
+from agent.sandbox.actors.kubelet.context import Node, PodContext, Surroundings, wait_or
 from agent.sandbox.actors.kubelet.record import Ref
 from agent.sandbox.actors.kubelet.resolve import Content, MountError, environment, mounted, volume_content
 from agent.sandbox.actors.kubelet.secrets import pod_secrets, volume_sources
 from agent.sandbox.actors.kubelet.seeds import pod_states, secrets_holding
 from agent.sandbox.actors.kubelet.status import pod_status
 from agent.sandbox.client import PODS, ApiError, KubeClient, Object
+
+_log = logging.getLogger(__name__)
 
 
 class PodWorker:
@@ -53,6 +57,7 @@ class PodWorker:
     async def run(self) -> None:
         """Live until the pod is deleted (by us, at the end of its grace) or gone from the API server."""
         living = asyncio.create_task(self._live())
+        living.add_done_callback(self._complain)
         gone = asyncio.create_task(self._gone.wait())
         ending = asyncio.create_task(self._terminate())
         try:
@@ -62,9 +67,13 @@ class PodWorker:
                 task.cancel()
             await asyncio.gather(living, gone, ending, return_exceptions=True)
 
+    def _complain(self, living: asyncio.Task[None]) -> None:
+        if not living.cancelled() and (error := living.exception()):
+            _log.error("pod %s/%s stands still", self._context.namespace, self._context.name, exc_info=error)
+
     def seen(self, pod: Object) -> None:
-        """A newer version of the pod."""
-        self._context.obj = pod
+        """A version of the pod from the watch, which may be older than what our own last write returned."""
+        self._context.obj = _newer(self._context.obj, pod)
         if pod["metadata"].get("deletionTimestamp"):
             self._deleting.set()
             for each in self.containers.values():
@@ -104,9 +113,9 @@ class PodWorker:
     def hold(self, container: str, values: Mapping[Ref, str | bytes], at: float | None) -> None:
         """Say what a container that was running before us received, at its start where ``at`` is None."""
         found, one = secrets_holding(values), self.containers[container]
-        since = one.state.running_since
+        since = one.state.ended.started_at if one.state.ended else one.state.running_since
         if since is None:
-            raise ValueError(f"container {container} of pod {self._context.name} is not running")
+            raise ValueError(f"container {container} of pod {self._context.name} has not run")
         for mount in one.spec.get("volumeMounts") or []:
             if volume_sources(self._volumes[mount["name"]]):
                 self._context.contents[mount["name"]] = volume_content(self._volumes[mount["name"]], found)
@@ -114,7 +123,9 @@ class PodWorker:
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as self._group:
-            writer = self._group.create_task(self._report())
+            if self.pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+                return
+            self._group.create_task(self._report())
             self._dirty.set()
             if self._problem:
                 for each in self.containers.values():
@@ -126,7 +137,6 @@ class PodWorker:
             await self._mount(patient=not adopted)
             if await self._initialize():
                 await self._run_apps()
-            del writer
 
     async def _initialize(self) -> bool:
         """Init containers one by one; a restartable one only has to start. False where one fails for good."""
@@ -156,11 +166,11 @@ class PodWorker:
     async def _mount(self, *, patient: bool) -> None:
         """Set up all volumes. A patient mount waits for what is missing, as the pod does (ContainerCreating)."""
         for volume in self._volumes.values():
-            while True:
+            while volume["name"] not in self._context.contents:
                 await self._node.up.wait()
                 try:
                     self._context.contents[volume["name"]] = await self._content(volume)
-                    break
+                    continue
                 except (MountError, ApiError, aiohttp.ClientError, TimeoutError):
                     if not patient:
                         break

@@ -57,6 +57,9 @@ class Scheduler:
             except Unschedulable as reason:
                 group.create_task(self._refuse(pod, str(reason)))
                 continue
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                group.create_task(self._refuse(pod, f"the pod cannot be understood: {error}"))
+                continue
             on_node[node].append(pod)
             self._assumed[pod["metadata"]["uid"]] = node
             group.create_task(self._bind(pod, node))
