@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ __all__ = [
     "decode_page",
 ]
 
+_T = TypeVar("_T")
 _BROKEN = (Unfit, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -105,6 +106,7 @@ RESOURCES = frozenset(_KINDS)
 _list = msgspec.json.Decoder(ListWire)
 _line = msgspec.json.Decoder(LineWire)
 _sketch = msgspec.json.Decoder(Sketch)
+_any = msgspec.json.Decoder(msgspec.Raw)
 _text = msgspec.json.Decoder(str)
 
 
@@ -133,13 +135,17 @@ def decode_page(resource: str, body: bytes, fingerprints: Fingerprints | None = 
 
 def decode_object(resource: str, body: bytes, fingerprints: Fingerprints | None = None) -> DomainObject | Malformed:
     """One object, as a get or a patch answers it."""
-    return _decoded(resource, body, fingerprints)
+    try:
+        text = _whole(_any, body)
+    except _BROKEN as problem:
+        return Malformed(resource, None, *located(problem))
+    return _decoded(resource, text, fingerprints)
 
 
 def decode_event(resource: str, line: bytes, fingerprints: Fingerprints | None = None) -> Event:
     """One line of a watch. Raises BadAnswer for what is no event."""
     try:
-        event = _line.decode(line)
+        event = _whole(_line, line)
     except _BROKEN:
         raise BadAnswer("a line of a watch is no event") from None
     sketch = _sketched(event.object)
@@ -155,7 +161,7 @@ def decode_event(resource: str, line: bytes, fingerprints: Fingerprints | None =
     return Event(type=event.type, object=found, resource_version=version)
 
 
-def _decoded(resource: str, text: bytes | msgspec.Raw, fingerprints: Fingerprints | None) -> DomainObject | Malformed:
+def _decoded(resource: str, text: msgspec.Raw, fingerprints: Fingerprints | None) -> DomainObject | Malformed:
     kind = _KINDS[resource]
     try:
         return kind.project(kind.decoder.decode(text), fingerprints)
@@ -163,29 +169,35 @@ def _decoded(resource: str, text: bytes | msgspec.Raw, fingerprints: Fingerprint
         return _named(resource, text, problem)
 
 
-def _named(resource: str, text: bytes | msgspec.Raw, problem: Exception) -> Malformed:
+def _named(resource: str, text: msgspec.Raw, problem: Exception) -> Malformed:
     return Malformed(resource, _key(_sketched(text)), *located(problem))
 
 
 def _listed(body: bytes) -> ListWire:
     try:
-        return _list.decode(body)
-    except msgspec.ValidationError:
-        raise BadAnswer("the answer is no list") from None
+        return _whole(_list, body)
     except _BROKEN:
-        return _mended(body)
-
-
-def _mended(body: bytes) -> ListWire:
-    """The standard library reads what msgspec refuses to skip over, such as half a surrogate pair in one object."""
-    try:
-        mended = json.dumps(json.loads(body.decode("utf-8", "replace")), ensure_ascii=False).encode("utf-8", "replace")
-        return _list.decode(mended)
-    except (ValueError, RecursionError):
         raise BadAnswer("the answer is no JSON list") from None
 
 
-def _sketched(text: bytes | msgspec.Raw) -> Sketch:
+def _whole(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
+    """The standard library reads what msgspec cannot even skip over: half a surrogate pair somewhere in one object."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return decoder.decode(_mended(text))
+
+
+def _mended(text: bytes) -> bytes:
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace")
+    except ValueError:
+        return b""
+
+
+def _sketched(text: msgspec.Raw) -> Sketch:
     try:
         return _sketch.decode(text)
     except _BROKEN:
