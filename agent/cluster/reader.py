@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from agent.cluster.connection import Answer, Connection
-from agent.cluster.decode import Malformed, decode_object, decode_page
+from agent.cluster.decode import BadAnswer, Malformed, decode_object, decode_page
 from agent.cluster.errors import ApiProblem
+from agent.cluster.notes import rfc3339
 from agent.cluster.resources import RESOURCES, Resource
 from agent.fingerprint import Fingerprints
-from agent.model import ObjectKey
+from agent.model import Budget, ObjectKey
 
 Keep = Callable[[Any], bool]
 
@@ -147,6 +148,46 @@ def get(
             return None
         raise
     return decode_object(resource, answer.body, fingerprints)
+
+
+def budgets(conn: Connection, namespace: str) -> list[Budget]:
+    """The PodDisruptionBudgets of a namespace. Raises ApiProblem, Unreachable, BadAnswer.
+
+    One that cannot be read raises BadAnswer: what it forbids would else be allowed.
+    """
+    listing = list_all(conn, "poddisruptionbudgets", namespace)
+    if listing.malformed:
+        raise BadAnswer(str(listing.malformed[0]))
+    return listing.items
+
+
+def pod_log(
+    conn: Connection,
+    key: ObjectKey,
+    container: str,
+    *,
+    since: float | None = None,
+    limit_bytes: int = 1 << 20,
+    tail: int | None = None,
+    previous: bool = False,
+) -> Iterator[str]:
+    """The lines of a container's log so far, oldest first, one that the limit cuts included.
+
+    ``since``: unix seconds of the API server's clock, rounded down. ``tail``: only so many of the last lines.
+    ``previous``: of the run before. Raises ApiProblem (404 for an absent pod, 400 for a container without a log yet),
+    Unreachable.
+    """
+    query = {"container": container, "limitBytes": str(limit_bytes)}
+    if since is not None:
+        query["sinceTime"] = rfc3339(since)
+    if tail is not None:
+        query["tailLines"] = str(tail)
+    if previous:
+        query["previous"] = "true"
+    path = RESOURCES["pods"].path(key.namespace, key.name, "log")
+    body = conn.request("GET", path, query=query, accept="*/*").body
+    text = body[:limit_bytes].decode("utf-8", "replace")
+    return (line.rstrip("\r") for line in text.removesuffix("\n").split("\n") if text)
 
 
 def settle_garbage() -> None:

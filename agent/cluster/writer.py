@@ -13,7 +13,8 @@ import msgspec
 
 from agent.cluster.connection import Answer, Connection
 from agent.cluster.decode import BadAnswer, decode_object
-from agent.cluster.errors import ApiProblem, EvictionRefused
+from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused
+from agent.cluster.notes import Note, count_of, rfc3339
 from agent.cluster.resources import RESOURCES, WORKLOAD_PLURALS
 from agent.cluster.stored import Stored, StoredKind, decode_stored, encode_stored
 from agent.model import ExternalSecret, ObjectKey, WorkloadKey
@@ -23,6 +24,7 @@ RESTARTED_AT = "secret-drift-agent/restarted-at"
 
 _MERGE_PATCH = "application/merge-patch+json"
 _BUDGET = re.compile(r"disruption budget (\S+) ", re.IGNORECASE)
+_REMEMBERED_EVENTS = 5000
 _TWO_BUDGETS = "more than one PodDisruptionBudget"
 
 
@@ -36,6 +38,8 @@ class Writer:
     def __init__(self, conn: Connection, *, field_manager: str = "secret-drift-agent", dry_run: bool = False) -> None:
         self._conn = conn
         self.dry_run = dry_run
+        self._component = field_manager
+        self._event_counts: dict[ObjectKey, int] = {}
         self._query = {"fieldManager": field_manager} | ({"dryRun": "All"} if dry_run else {})
 
     def force_sync(self, key: ObjectKey, *, uid: str, stamp: str) -> ExternalSecret:
@@ -83,6 +87,38 @@ class Writer:
             "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: stamp}}}},
         }
         self._patch(WORKLOAD_PLURALS[key.kind], ObjectKey(key.namespace, key.name), patch)
+
+    def event(self, note: Note) -> None:
+        """Leave an Event; one that is there already counts once more."""
+        key = note.key
+        count = self._event_counts.get(key)
+        if count is None and self._create_event(note):
+            count = 0
+        elif count is None:
+            count = count_of(self._conn.request("GET", RESOURCES["events"].path(*key)).body)
+            self._count_event(note, count)
+        else:
+            self._count_event(note, count)
+        if len(self._event_counts) >= _REMEMBERED_EVENTS:
+            self._event_counts.clear()
+        self._event_counts[key] = count + 1
+
+    def _create_event(self, note: Note) -> bool:
+        """False if it exists. Events are gone after an hour, and come back with a new count."""
+        try:
+            self.create("events", note.key.namespace, note.body(self._component, self._conn.server_now()))
+        except Conflict:
+            return False
+        return True
+
+    def _count_event(self, note: Note, count: int) -> None:
+        patch = {"count": count + 1, "lastTimestamp": rfc3339(self._conn.server_now())}
+        try:
+            self.patch("events", note.key, patch)
+        except ApiProblem as error:
+            if error.code != 404:
+                raise
+            self._create_event(note)
 
     def create_stored(self, stored: Stored) -> Stored:
         """Create a ConfigMap or Secret of our own. Raises Conflict if one of that name exists."""
