@@ -87,7 +87,7 @@ async def refused(call: Awaitable[Any], code: int, reason: str | None = None) ->
 
 async def until(check: Callable[[], Any]) -> Any:
     """The first true answer of ``check``; a test's own timeout bounds it."""
-    while not (answer := check()):
+    while not (answer := check()):  # noqa: ASYNC110  # what is waited for has no event to offer
         await asyncio.sleep(0.002)
     return answer
 
@@ -125,10 +125,9 @@ class Watched:
 
     def of(self, *types: str) -> list[tuple[str, str]]:
         """(type, object name) of the events of these types (all but bookmarks if none is given)."""
-        chosen = [
+        return [
             (t, o["metadata"].get("name", "")) for t, o in self.events if (t in types if types else t != "BOOKMARK")
         ]
-        return chosen
 
     @property
     def bookmarks(self) -> list[Object]:

@@ -6,11 +6,11 @@ import asyncio
 
 from apiserver_harness import NS, World, external_secret, in_world, pod, refused, secret, until, watching
 
-from agent.sandbox.client import EXTERNAL_SECRETS, NAMESPACES, PODS, REPLICA_SETS, SECRETS, Object
+from agent.sandbox.client import EXTERNAL_SECRETS, NAMESPACES, PODS, REPLICA_SETS, SECRETS, Object, Resource
 
 
-async def _gone(made: World, res: object, name: str) -> None:
-    while await made.client.get_or_none(res, NS, name) is not None:  # type: ignore[arg-type]
+async def _gone(made: World, res: Resource, name: str) -> None:
+    while await made.client.get_or_none(res, NS, name) is not None:  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
@@ -25,7 +25,7 @@ def _owned(name: str, *owners: Object) -> Object:
 
 @in_world
 async def test_preconditions_protect_from_deleting_the_wrong_thing(made: World) -> None:
-    """A delete that names another uid or version is 409; with both right it passes and answers a Status with the uid."""
+    """A delete that names another uid or version is 409; with both right it passes and answers a Status."""
     meta = (await made.client.create(SECRETS, NS, secret("s")))["metadata"]
     for wrong in ({"uid": "other"}, {"uid": meta["uid"], "resourceVersion": "1"}):
         error = await refused(made.client.delete(SECRETS, NS, "s", preconditions=wrong), 409, "Conflict")
@@ -84,7 +84,7 @@ async def test_unbound_and_ended_pods_go_at_once(made: World) -> None:
 
 @in_world
 async def test_dependants_follow_their_owners(made: World) -> None:
-    """An object goes when its last owner is gone, over several generations; with one owner left it only loses the reference."""
+    """An object goes when its last owner is gone, over generations; with one left it only loses the reference."""
     first = await made.client.create(SECRETS, NS, secret("first"))
     second = await made.client.create(SECRETS, NS, secret("second"))
     child = await made.client.create(SECRETS, NS, _owned("child", first))
@@ -123,7 +123,7 @@ async def test_orphaning_leaves_the_dependants(made: World) -> None:
 
 @in_world
 async def test_a_namespace_empties_itself_and_goes(made: World) -> None:
-    """A deleted namespace is Terminating while pods in it still end, takes nothing new, and vanishes with the last object."""
+    """A deleted namespace is Terminating while pods in it still end, takes nothing new, and goes with the last object."""
     await made.client.create(PODS, NS, pod("p", node="n1"))
     await made.client.create(SECRETS, NS, secret("s"))
     marked = await made.client.delete(NAMESPACES, None, NS)
@@ -133,8 +133,7 @@ async def test_a_namespace_empties_itself_and_goes(made: World) -> None:
     assert "because it is being terminated" in error.status["message"]
     assert error.status["details"]["causes"][0]["reason"] == "NamespaceTerminating"
     await made.client.delete(PODS, NS, "p", grace_seconds=0)
-    while await made.client.get_or_none(NAMESPACES, None, NS) is not None:
-        await asyncio.sleep(0.002)
+    await _gone(made, NAMESPACES, NS)
 
 
 @in_world

@@ -127,7 +127,7 @@ async def test_pods_that_serve_nothing_are_not_protected(made: World) -> None:
 
 @in_world
 async def test_a_pod_that_is_not_ready_depends_on_the_policy(made: World) -> None:
-    """IfHealthyBudget lets it go while the rest is healthy; AlwaysAllow lets it go always; neither takes a disruption."""
+    """IfHealthyBudget lets it go while the rest is healthy, AlwaysAllow always; neither takes a disruption."""
     await _budget(made, allowed=0)
     await _pod(made, "p1", ready=False)
     await _evict(made, "p1")
@@ -141,7 +141,7 @@ async def test_a_pod_that_is_not_ready_depends_on_the_policy(made: World) -> Non
 
 @in_world
 async def test_a_dry_run_asks_the_budget_and_takes_nothing(made: World) -> None:
-    """dryRun=All, in the query or the options, refuses and permits like the real thing, and changes neither pod nor budget."""
+    """dryRun=All, in query or options, refuses and permits like the real thing, and changes nothing."""
     await _budget(made, allowed=1)
     before = await _pod(made, "p")
     await _evict(made, "p", {"dryRun": "All"})

@@ -97,7 +97,7 @@ async def test_metadata_can_be_asked_for_alone(made: World) -> None:
 
 @in_world
 async def test_pages_are_one_consistent_list(made: World) -> None:
-    """Objects created, changed or deleted between two pages do not show in the later one; all pages name one version."""
+    """Objects created, changed or deleted between two pages do not show in the later; all pages name one version."""
     await _fill(made, 5)
     first = await _get(made, SECRETS.path(NS), limit="2")
     assert (_names(first), first["metadata"]["remainingItemCount"]) == (["s0", "s1"], 3)

@@ -93,7 +93,7 @@ async def test_the_main_endpoint_ignores_status(made: World) -> None:
 
 @in_world
 async def test_the_status_endpoint_ignores_the_rest(made: World) -> None:
-    """/status changes the status; of the metadata a built-in kind takes annotations and labels, a custom one nothing."""
+    """/status changes the status; of the metadata a built-in kind takes annotations, a custom one nothing."""
     patch = {
         "metadata": {"annotations": {"a": "b"}, "finalizers": ["x/y"]},
         "spec": {"replicas": 9},
@@ -126,7 +126,7 @@ async def test_a_put_of_a_stale_copy_is_a_conflict(made: World) -> None:
 
 @in_world
 async def test_a_merge_patch_may_carry_a_resource_version(made: World) -> None:
-    """A merge patch with the current resourceVersion passes, with an old one it is a conflict, without it always passes."""
+    """A merge patch with the current resourceVersion passes, with an old one it conflicts, without it passes."""
     old = (await made.client.create(SECRETS, NS, secret("s")))["metadata"]["resourceVersion"]
     for version, passes in ((old, True), (old, False), (None, True)):
         patch = {"metadata": {"resourceVersion": version, "labels": {"at": f"{version}-{passes}"}}}
@@ -281,7 +281,7 @@ async def test_string_data_becomes_data(made: World) -> None:
         (PODS, {"metadata": {"name": "p"}, "spec": {"containers": ["x"]}}, 400, "cannot be handled as a Pod"),
         (DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": {}}, 422, "spec.selector: Required value"),
         (DEPLOYMENTS, _deployment("d", selector={"matchLabels": {"x": "y"}}), 422, "does not match template `labels`"),
-        (EVENTS, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "other"}}, 422, "does not match event.namespace"),
+        (EVENTS, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "x"}}, 422, "does not match event.namespace"),
     ],
 )  # fmt: skip
 def test_wrong_objects_are_refused_in_the_servers_words(res: Resource, body: Any, code: int, message: str) -> None:

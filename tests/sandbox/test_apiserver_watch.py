@@ -11,7 +11,7 @@ from agent.sandbox.client import NAMESPACES, PODS, SECRETS
 
 @in_world
 async def test_a_watch_tells_every_change_after_its_version(made: World) -> None:
-    """From a list's version on: ADDED, MODIFIED, DELETED in order, nothing twice, deletions under a version of their own."""
+    """From a list's version on: ADDED, MODIFIED, DELETED in order, nothing twice, deletions under their own version."""
     await made.client.create(SECRETS, NS, secret("before"))
     _, version = await made.client.list_with_version(SECRETS)
     await made.client.create(SECRETS, NS, secret("replayed"))

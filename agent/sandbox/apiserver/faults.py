@@ -47,6 +47,11 @@ class FaultRule:
             return False
         return self.remaining != 0 and all(wanted is None or wanted == actual for wanted, actual in pairs)
 
+    def selects_watch(self, user: str, resource: str, namespace: str | None) -> bool:
+        """Whether a running watch is meant."""
+        entry = AuditEntry(at=0, user=user, verb="watch", resource=resource, namespace=namespace)
+        return self.selects(entry)
+
 
 class Faults:
     """The rules in force, oldest first."""
