@@ -439,6 +439,7 @@ class ContainerVerdict(msgspec.Struct, frozen=True, kw_only=True):
         tuple[SourceKey, tuple[float, ...]], ...
     ] = ()  # per source, the `created` of the versions it may run
     counts: bool = True  # False: said for completeness, never a reason to recycle
+    cached_on_node: bool = False  # its node may still serve the former object of an immutable Secret
 
 
 class Step(StrEnum):

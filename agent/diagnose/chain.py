@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from agent import mapping
 from agent.diagnose import containers, history, sources, upstream
 from agent.diagnose.containers import Span
@@ -117,7 +119,7 @@ class _Judge:
             return None
         if self._cached_on_node(pod):
             text = f"node {pod.node} may still serve the former, immutable Secret: another pod there refers to it"
-            return self._verdict(pod, spec, State.SUSPECT, text)
+            return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
         for use in judged:
             span = containers.span(pod, run, use, self.policy, now=self.now)

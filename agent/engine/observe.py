@@ -192,7 +192,7 @@ class Observer:
     ) -> None:
         if after is before:
             return
-        if before is not None and before.immutable and after.uid and before.uid != after.uid:
+        if before is not None and before.immutable and before.uid and before.uid != after.uid:
             after = replace(after, cache=self._cached_nodes(key, after, deleted_at))
         self.memory.secrets[key] = after
         self.changed_secrets.add(key)
@@ -202,7 +202,7 @@ class Observer:
                 self.changed_data.append((key, tuple(moved)))
 
     def _cached_nodes(self, key: ObjectKey, after: SecretMemory, deleted_at: float) -> NodeCache:
-        """An immutable Secret came back as another object: nodes with a reference still serve the former one."""
+        """An immutable Secret is gone, or another object: nodes with a reference still serve the former one."""
         nodes = sorted({pod.node for pod in self.world.pods_of_secret(key) if pod.node})
         return NodeCache(uid=after.uid, at=deleted_at, dirty=tuple(nodes))
 

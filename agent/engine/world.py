@@ -7,7 +7,7 @@ chains and workloads a change touches, so that a cycle in which nothing happened
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent import mapping
@@ -306,7 +306,7 @@ _TABLES = {
     "nodes": "nodes",
     "pushsecrets": "push_sources",
 }
-_PUT = {
+_PUT: dict[str, Callable[[World, Any], None]] = {
     "externalsecrets": World._put_external_secret,
     "secretstores": World._put_store,
     "clustersecretstores": World._put_store,
@@ -320,7 +320,7 @@ _PUT = {
     "nodes": World._put_node,
     "pushsecrets": World._put_push_source,
 }
-_DROP = {
+_DROP: dict[str, Callable[[World, Any], None]] = {
     "externalsecrets": World._drop_external_secret,
     "secretstores": World._drop_store,
     "clustersecretstores": World._drop_store,

@@ -278,12 +278,16 @@ def _choose(case: RecycleCase) -> RecycleDecision:
     stale = case.stale
     broken = [c for c in stale if not c.pod.ready]
     heal = case.heal
+    reserved = {e.uid for e in heal.batch if not e.done} if heal is not None else set()
+    if heal is not None and (again := [c for c in stale if c.pod.uid in reserved]):
+        # Reserved before a crash or a lost answer: the same pods, so that never more are under way than were meant.
+        return _evict(case, again, {"batches": "batch"}.get(heal.stage, heal.stage))
     if broken:
         return _evict(case, broken, "broken")
     if heal is None or not heal.canary_passed:
         if _lonely(case):
             return _restart(case)
-        return _evict(case, stale[:0] + tuple(sorted(stale, key=_order)[:1]), "canary")
+        return _evict(case, sorted(stale, key=_order)[:1], "canary")
     baseline = heal.baseline or case.ready
     if case.ready < min(baseline, _wanted(case, heal)):
         return Wait(until=case.now + 5, why=f"{case.ready} pods are ready, {baseline} were when the heal began")
@@ -322,7 +326,7 @@ def _order(case: PodCase) -> tuple[int, float, str]:
     return (-ordinal, case.pod.created, case.pod.key.name)
 
 
-def _evict(case: RecycleCase, chosen: list[PodCase] | tuple[PodCase, ...], stage: str) -> Evict:
+def _evict(case: RecycleCase, chosen: list[PodCase], stage: str) -> Evict:
     return Evict(
         workload=case.key, pods=tuple(c.pod for c in chosen), stage=stage, evidence=chosen[0].evidence,
         sources=case.sources, key=case.heal_key,

@@ -1,0 +1,417 @@
+"""Chains: build the view, diagnose, say what is new, and climb the upper rungs of the ladder."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from typing import Any
+
+from msgspec.structs import replace
+
+from agent import mapping
+from agent.cluster.decode import Malformed
+from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
+from agent.diagnose import causes
+from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
+from agent.diagnose.chain import diagnose, workload_finding
+from agent.diagnose.view import ChainReport, ChainView
+from agent.engine.context import Context
+from agent.engine.world import World
+from agent.events import (
+    DriftFound,
+    DriftGone,
+    Propagated,
+    SecretBack,
+    SecretDeleted,
+    SecretNotBack,
+    Synced,
+    SyncRequested,
+    SyncTimedOut,
+    Troubled,
+)
+from agent.cluster import reader
+from agent.memory import ChainMemory, RecreateAttempt, SyncAttempt
+from agent.model import (
+    ContainerVerdict,
+    Finding,
+    Link,
+    ObjectKey,
+    SourceKey,
+    State,
+    Step,
+    Trouble,
+    WorkloadKey,
+)
+from agent.plan import sync
+from agent.plan.decisions import ForceSync, Recreate, Refuse, Wait
+
+KEPT_PACE = 20
+CAUSE_RETRY = 15.0
+"""Seconds after which the events of a failing ExternalSecret are read again while its cause is not known."""
+
+
+class Chains:
+    """All chains of an engine: their reports, findings, and what is under way on links 1 and 2."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.reports: dict[ObjectKey, ChainReport] = {}
+        self.findings: dict[ObjectKey, dict[str, Finding]] = {}
+        self.verdicts: dict[ObjectKey, dict[WorkloadKey, list[ContainerVerdict]]] = {}
+        self.links: Counter[tuple[Link, State]] = Counter()
+        self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
+        self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
+        self._cause_read: dict[ObjectKey, tuple[float, float]] = {}
+
+    # ----------------------------------------------------------------------------------------------------- view
+
+    def view(self, key: ObjectKey) -> ChainView | None:
+        """Everything known of a chain now; None if there is no such ExternalSecret."""
+        context, world = self.context, self.context.world
+        es = world.external_secrets.get(key)
+        if es is None:
+            return None
+        target = ObjectKey(key.namespace, es.target)
+        resolved, blind = [], []
+        for use, source in world.sources_of(es):
+            trouble = self._blind(key.namespace, source)
+            if trouble is not None:
+                blind.append(trouble)
+            if isinstance(source, SourceKey) and context.policy.vault_rule(source.vault, key.namespace):
+                resolved.append((use, source))
+        wanted = {source for _, source in resolved}
+        rivals = tuple(
+            (other, mapping.expected_keys(world.external_secrets[other]) or frozenset())
+            for other in sorted(world.chains_of_secret(target))
+            if other != key
+        )
+        return ChainView(
+            es=es,
+            stores={store: world.stores[store] for store in es.stores if store in world.stores},
+            sources={s: context.memory.sources[s] for s in sorted(wanted) if s in context.memory.sources},
+            resolved=tuple(resolved),
+            blind=tuple(blind),
+            secret=world.secrets.get(target),
+            secret_memory=context.memory.secrets.get(target),
+            secret_trouble=world.trouble("secrets", key.namespace),
+            memory=context.chain_memory(key),
+            rivals=rivals,
+            pods=world.pods_of_secret(target),
+            pods_trouble=world.trouble("pods", key.namespace),
+            nodes_down=world.nodes_down(),
+        )
+
+    def _blind(self, namespace: str, source: SourceKey | str) -> Trouble | None:
+        if isinstance(source, str):
+            return Trouble(cause="store", detail=source)
+        if self.context.policy.vault_rule(source.vault, namespace) is None:
+            detail = f"vault {source.vault_name} is not in the policy's vaults for namespace {namespace}: not looked at"
+            return Trouble(cause="vault-not-listed", detail=detail)
+        answer = self.context.world.vaults.get(source.vault)
+        if answer is None or (answer.trouble is None and source not in self.context.memory.sources):
+            return Trouble(cause="not-looked-yet", detail=f"vault {source.vault_name} has not answered yet")
+        return answer.trouble
+
+    # ------------------------------------------------------------------------------------------------- diagnosis
+
+    def diagnose(self, key: ObjectKey) -> set[WorkloadKey]:
+        """Judge one chain anew; returns the workloads that its verdict touches."""
+        touched = set(self.verdicts.get(key, {}))
+        old = self.reports.pop(key, None)
+        if old is not None:
+            self.links.subtract({(link, old.state(link)): 1 for link in Link})
+        view = self.view(key)
+        if view is None:
+            self._say(key, {})
+            self.verdicts.pop(key, None)
+            self.context.memory.chains.pop(key, None)
+            self.context.ledger.note("chains", key)
+            self._in_flight.discard(key)
+            self.context.allow(chain=key)
+            return touched
+        view = self._with_cause(view)
+        now = self.context.now
+        report = diagnose(view, self.context.policy, now)
+        by_workload: defaultdict[WorkloadKey, list[ContainerVerdict]] = defaultdict(list)
+        for verdict in report.verdicts:
+            pod = self.context.world.pods.get(verdict.pod)
+            if pod is not None:
+                by_workload[self.context.world.workload_of(pod)].append(verdict)
+        found = {f"{f.link.value}/{f.kind.value}": f for f in report.findings}
+        for workload, verdicts in by_workload.items():
+            name = f"container/{workload.kind}/{workload.name}"
+            since = self.context.chain_memory(key).since.get(name, now)
+            if (finding := workload_finding(report, workload, verdicts, since)) is not None:
+                found[name] = finding
+        self.reports[key] = report
+        self.links.update({(link, report.state(link)): 1 for link in Link})
+        self.verdicts[key] = dict(by_workload)
+        self._remember_findings(key, found, view, now)
+        self._say(key, found)
+        if report.wake_at is not None:
+            self.context.timers.set(key, report.wake_at)
+        return touched | set(by_workload) | {self.context.world.workload_of(pod) for pod in view.pods}
+
+    def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], view: ChainView, now: float) -> None:
+        memory = self.context.chain_memory(key)
+        since: dict[str, float] = {}
+        for name, finding in found.items():
+            if not finding.is_drift:
+                continue
+            kind = finding.kind.value if finding.workload is None else name
+            since[kind] = memory.since.get(kind, now)
+        healthy = not any(f.is_drift and f.link is not Link.CONTAINER for f in found.values())
+        tries = None if healthy else memory.tries
+        self.context.remember_chain(key, replace(memory, since=since, tries=tries))
+
+    def _say(self, key: ObjectKey, found: dict[str, Finding]) -> None:
+        now = self.context.now
+        before = self.findings.get(key, {})
+        for name, finding in found.items():
+            old = before.get(name)
+            if old is None or (old.kind, old.cause) != (finding.kind, finding.cause):
+                if old is not None:
+                    self.context.tell(DriftGone, finding=old, lasted=max(0.0, now - old.since))
+                self.context.tell(DriftFound, finding=finding)
+        for name, finding in before.items():
+            if name not in found:
+                self.context.tell(DriftGone, finding=finding, lasted=max(0.0, now - finding.since))
+        if found:
+            self.findings[key] = found
+        else:
+            self.findings.pop(key, None)
+
+    def _with_cause(self, view: ChainView) -> ChainView:
+        """Classify why ESO fails, from our own look at the vault and from ESO's Warning Event."""
+        es, memory = view.es, view.memory
+        if es.ready is not False:
+            if memory.cause or memory.failed_since:
+                memory = replace(memory, cause="", cause_detail="", failed_since=0.0, probe="")
+                self.context.remember_chain(es.key, memory)
+                return _with_memory(view, memory)
+            return view
+        since = es.ready_since or self.context.now
+        cause = causes.seen_by_us(view)
+        if cause is None and (memory.failed_since != since or memory.cause in ("", "unknown")):
+            cause = self._cause_by_event(view, since)
+        if cause is None:
+            return view
+        memory = replace(memory, failed_since=since, cause=cause.cause, cause_detail=cause.detail)
+        self.context.remember_chain(es.key, memory)
+        return _with_memory(view, memory)
+
+    def _cause_by_event(self, view: ChainView, since: float) -> Trouble | None:
+        now = self.context.now
+        read_at, read_since = self._cause_read.get(view.es.key, (0.0, 0.0))
+        if read_since == since and now - read_at < CAUSE_RETRY:
+            return None
+        self._cause_read[view.es.key] = (now, since)
+        self.context.timers.set(view.es.key, now + CAUSE_RETRY)
+        try:
+            events = reader.warning_events(self.context.conn, view.es.key, view.es.uid)
+        except (ApiProblem, Unreachable, reader.BadAnswer):
+            return Trouble(cause="unknown", detail=f"ESO says {view.es.ready_reason}; its events could not be read")
+        return causes.classify(events, view)
+
+    # ------------------------------------------------------------------------------------------- links 1 and 2
+
+    def climb(self, key: ObjectKey) -> None:
+        """Verify what is under way for a chain, then take the step that is due."""
+        view = self.view(key)
+        report = self.reports.get(key)
+        if view is None or report is None:
+            return
+        self._verify_sync(view)
+        self._verify_recreate(view)
+        view = self.view(key)
+        if view is None:
+            return
+        decision = sync.decide(self._case(view, report))
+        if isinstance(decision, Refuse):
+            self.context.refuse(decision.refusal)
+            if decision.refusal.until is not None:
+                self.context.timers.set(key, decision.refusal.until)
+                self.context.waiting |= decision.refusal.reason == "backoff"
+            return
+        self.context.allow(chain=key)
+        match decision:
+            case Wait():
+                self.context.timers.set(key, decision.until)
+                self.context.waiting = True
+            case ForceSync():
+                self._force_sync(decision, view)
+            case Recreate():
+                self._recreate(decision, view)
+
+    def in_flight(self) -> set[ObjectKey]:
+        """Chains with a force-sync or a recreate under way."""
+        return self._in_flight | self._recreating
+
+    def decision(self, key: ObjectKey) -> Any:
+        """What would be done for a chain now; nothing is done."""
+        view, report = self.view(key), self.reports.get(key)
+        return sync.decide(self._case(view, report)) if view is not None and report is not None else None
+
+    def _case(self, view: ChainView, report: ChainReport) -> sync.SyncCase:
+        context = self.context
+        namespace = context.world.namespaces.get(view.es.key.namespace)
+        pending = next((str(k) for k in self._recreating if k != view.es.key), "")
+        return sync.SyncCase(
+            view=view,
+            report=report,
+            policy=context.policy,
+            now=context.now,
+            namespace_mode=namespace.mode if namespace else "",
+            namespace_deleting=namespace.deleting if namespace else False,
+            in_flight=len(self._in_flight),
+            other_recreate=pending,
+            throttled_until=max((context.throttled.get(s.vault, 0.0) for _, s in view.resolved), default=0.0),
+        )
+
+    def _force_sync(self, decision: ForceSync, view: ChainView) -> None:
+        context, es = self.context, view.es
+        assert context.writer is not None
+        now = context.now
+        stamp = str(int(now))
+        if es.annotations.get(FORCE_SYNC) == stamp:
+            stamp = str(int(now) + 1)
+        attempt = SyncAttempt(
+            stamp=stamp, at=now, seen=decision.seen, reason=decision.reason,
+            prints=dict(view.secret.prints) if view.secret else {},
+        )  # fmt: skip
+        interval = es.refresh_interval if es.refresh_interval > 0 else None
+        tries = sync.tried(view.memory.tries, decision.tries_key, context.policy, now, longest=interval)
+        probe = decision.tries_key if decision.reason == "cause-gone" else view.memory.probe
+        self._set(es.key, replace(view.memory, sync=attempt, tries=tries, probe=probe))
+        context.ledger.save(context.memory, only="chains")
+        try:
+            changed = context.writer.force_sync(es.key, uid=es.uid, stamp=stamp)
+        except (ApiProblem, Unreachable) as error:
+            context.step(Step.FORCE_SYNC, "failed", str(error))
+            if isinstance(error, Unreachable) and error.maybe_applied:
+                return  # perhaps written: looked for until the time is up
+            self._set(es.key, replace(context.chain_memory(es.key), sync=None))
+            if not isinstance(error, Conflict):
+                context.tell(Troubled, subject=f"force-sync of {es.key}", trouble=trouble_of(error))
+            return
+        self._set(es.key, replace(context.chain_memory(es.key), sync=replace(attempt, written=True)))
+        context.step(Step.FORCE_SYNC, "done")
+        context.tell(
+            SyncRequested, chain=es.key, reason=decision.reason, evidence=decision.evidence, attempt=tries.count
+        )
+        if not isinstance(changed, Malformed):
+            context.world.put("externalsecrets", changed)
+        context.timers.set(es.key, now + self._timeout())
+
+    def _verify_sync(self, view: ChainView) -> None:
+        context, es, attempt = self.context, view.es, view.memory.sync
+        if attempt is None:
+            return
+        now = context.now
+        context.waiting = True
+        if acknowledged(es, attempt.stamp):
+            self._synced(view, attempt, now)
+            return
+        if not attempt.written and es.annotations.get(FORCE_SYNC) != attempt.stamp and now - attempt.at > 2:
+            # Reserved by a process that died before it wrote: nothing was done.
+            self._set(es.key, replace(view.memory, sync=None, tries=None))
+            return
+        timeout = self._timeout()
+        if now - attempt.at > timeout:
+            self._set(es.key, replace(view.memory, sync=None))
+            tries = view.memory.tries
+            context.step(Step.FORCE_SYNC, "timeout")
+            context.tell(
+                SyncTimedOut, chain=es.key, seconds=now - attempt.at,
+                attempt=tries.count if tries else 1, next_at=tries.next_at if tries else now,
+            )  # fmt: skip
+            return
+        context.timers.set(es.key, attempt.at + timeout + 0.1)
+
+    def _synced(self, view: ChainView, attempt: SyncAttempt, now: float) -> None:
+        context, es, memory = self.context, view.es, view.memory
+        covered = {**memory.covered, **attempt.seen}
+        covered = {name: seen for name, seen in covered.items() if name in {str(s) for s in view.sources}}
+        pace = (*memory.pace, now - attempt.at)[-KEPT_PACE:]
+        self._set(es.key, replace(memory, sync=None, covered=covered, covered_at=attempt.at, pace=pace))
+        prints = view.secret.prints if view.secret else {}
+        moved = sorted(k for k in prints.keys() | attempt.prints.keys() if prints.get(k) != attempt.prints.get(k))
+        context.tell(Synced, chain=es.key, seconds=now - attempt.at, moved=tuple(moved))
+        for key, source in view.sources.items():
+            new = attempt.seen.get(str(key)) == source.state.identity != memory.covered.get(str(key))
+            if new and source.witnessed and source.state.present:
+                seconds = max(0.0, now - source.state.created)
+                context.tell(Propagated, source=key, chain=es.key, stage="vault_to_secret", seconds=seconds)
+        context.world.dirty_chains.add(es.key)
+
+    def _timeout(self) -> float:
+        timing = self.context.policy.timing
+        pace = [seconds for key in self._in_flight for seconds in self.context.chain_memory(key).pace]
+        median = statistics.median(pace) if pace else 0.0
+        return max(timing.sync_timeout, timing.sync_timeout_medians * median)
+
+    # ------------------------------------------------------------------------------------------------- recreate
+
+    def _recreate(self, decision: Recreate, view: ChainView) -> None:
+        context, key = self.context, decision.chain
+        assert context.writer is not None
+        oldest = context.now - context.policy.timing.evidence_max_age
+        if not context.look_again(set(view.sources), oldest=oldest):
+            context.timers.set(key, context.now + 1)
+            context.waiting = True
+            return
+        attempt = RecreateAttempt(uid=decision.uid, at=context.now)
+        self._set(key, replace(view.memory, recreate=attempt))
+        context.ledger.save(context.memory, only="chains")
+        try:
+            context.writer.delete_secret(decision.secret, uid=decision.uid, resource_version=decision.resource_version)
+        except (ApiProblem, Unreachable) as error:
+            context.step(Step.RECREATE, "failed", str(error))
+            if isinstance(error, Unreachable) and error.maybe_applied:
+                return
+            self._set(key, replace(context.chain_memory(key), recreate=None))
+            if not isinstance(error, Conflict):
+                context.tell(Troubled, subject=f"delete of Secret {decision.secret}", trouble=trouble_of(error))
+            return
+        self._set(key, replace(context.chain_memory(key), recreate=replace(attempt, state="deleted")))
+        context.step(Step.RECREATE, "done")
+        context.tell(SecretDeleted, chain=key, secret=decision.secret, evidence=decision.evidence)
+        context.timers.set(key, context.now + context.policy.timing.recreate_back)
+
+    def _verify_recreate(self, view: ChainView) -> None:
+        context, key, attempt = self.context, view.es.key, view.memory.recreate
+        if attempt is None:
+            return
+        now, secret = context.now, view.secret
+        place = ObjectKey(key.namespace, view.es.target)
+        context.waiting = True
+        if secret is not None and secret.uid != attempt.uid and not secret.deleting:
+            self._set(key, replace(view.memory, recreate=None))
+            context.tell(SecretBack, chain=key, secret=place, seconds=now - attempt.at)
+            context.world.dirty_chains.add(key)
+        elif secret is not None and secret.uid == attempt.uid and attempt.state == "reserved" and now - attempt.at > 2:
+            self._set(key, replace(view.memory, recreate=None))  # died before the call: the Secret is as it was
+        elif now - attempt.at > context.policy.timing.recreate_back and attempt.state != "lost" and secret is None:
+            self._set(key, replace(view.memory, recreate=replace(attempt, state="lost")))
+            context.tell(SecretNotBack, chain=key, secret=place, seconds=now - attempt.at)
+        else:
+            context.timers.set(key, now + 1)
+
+    def _set(self, key: ObjectKey, memory: ChainMemory) -> None:
+        self.context.remember_chain(key, memory)
+        (self._in_flight.add if memory.sync is not None else self._in_flight.discard)(key)
+        (self._recreating.add if memory.recreate is not None else self._recreating.discard)(key)
+
+
+def _with_memory(view: ChainView, memory: ChainMemory) -> ChainView:
+    return replace(view, memory=memory)
+
+
+def wanted_sources(world: World, policy: Any) -> dict[str, set[str]]:
+    """Vault host -> names to look at, over all chains whose policy allows it."""
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for es in world.external_secrets.values():
+        for _, source in world.sources_of(es):
+            if isinstance(source, SourceKey) and policy.vault_rule(source.vault, es.key.namespace):
+                wanted[source.vault].add(source.name)
+    return dict(wanted)

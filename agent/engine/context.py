@@ -1,0 +1,163 @@
+"""What the parts of the engine share: the world, the memory, the policy in force, and the ways to the outside."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import msgspec
+
+from agent.clock import Clock
+from agent.cluster.connection import Connection
+from agent.cluster.writer import Writer
+from agent.engine.observe import Observer
+from agent.engine.world import World
+from agent.events import Event, Refused, RefusalEnded, StepDone
+from agent.ledger import Ledger
+from agent.memory import ChainMemory, HealMemory, Memory
+from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
+from agent.policy import Policy
+
+
+class Timers:
+    """When which chain or workload must be looked at again though nothing happens to it."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Hashable]] = []
+        self._due: dict[Hashable, float] = {}
+        self._count = 0
+
+    def set(self, key: Hashable, at: float) -> None:
+        """Wake ``key`` at ``at`` (API server's clock), or earlier if it was to be woken earlier."""
+        if at < self._due.get(key, float("inf")):
+            self._due[key] = at
+            self._count += 1
+            heapq.heappush(self._heap, (at, self._count, key))
+
+    def due(self, now: float) -> list[Hashable]:
+        """The keys whose time has come."""
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            at, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == at:
+                del self._due[key]
+                found.append(key)
+        return found
+
+    @property
+    def next(self) -> float | None:
+        """When the next is due."""
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+
+class Context:
+    """One engine's shared state. All of it belongs to the engine's thread."""
+
+    def __init__(
+        self,
+        *,
+        conn: Connection,
+        writer: Writer | None,
+        ledger: Ledger,
+        memory: Memory,
+        observer: Observer,
+        policy: Policy,
+        clock: Clock,
+        emit: Callable[[Event], None],
+        ask_vault: Callable[[str, frozenset[str]], None],
+    ) -> None:
+        self.conn, self.writer, self.ledger, self.memory = conn, writer, ledger, memory
+        self.observer, self.policy, self.clock = observer, policy, clock
+        self.world: World = observer.world
+        self.looked: dict[SourceKey, float] = {}  # until when an answer of the vault is known (API server's clock)
+        self.throttled: dict[str, float] = {}  # vault host -> no request before
+        self.timers = Timers()
+        self.cycle = 0
+        self.waiting = False  # something is under way or due soon: `once` must not end
+        self._emit, self._ask_vault = emit, ask_vault
+        self._refusals: dict[tuple[Any, ...], tuple[Refusal, float]] = {}
+
+    @property
+    def now(self) -> float:
+        """API server's clock."""
+        return self.clock.server_now()
+
+    def tell(self, kind: type[Event], **fields: Any) -> None:
+        """Tell the subscribers."""
+        self._emit(kind(at=self.now, cycle=self.cycle, **fields))
+
+    def step(self, step: Step, result: str, detail: str = "") -> None:
+        """Count one write."""
+        self.tell(StepDone, step=step, result=result, detail=detail)
+
+    # -------------------------------------------------------------------------------------------------- refusals
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Tell a refusal on transition, then hourly."""
+        key = (refusal.chain, refusal.workload)
+        known = self._refusals.get(key)
+        now = self.now
+        if known is not None and known[0].reason == refusal.reason and known[0].step == refusal.step:
+            self._refusals[key] = (refusal, known[1])
+            if now - known[1] < self.policy.timing.refusal_repeat:
+                return
+        self._refusals[key] = (refusal, now)
+        self.tell(Refused, refusal=refusal, first=known is None or known[0].reason != refusal.reason)
+
+    def allow(self, chain: ObjectKey | None = None, workload: WorkloadKey | None = None) -> None:
+        """Nothing is refused here any more."""
+        known = self._refusals.pop((chain, workload), None)
+        if known is not None:
+            self.tell(RefusalEnded, refusal=known[0])
+
+    def refusals(self) -> list[Refusal]:
+        """All that is refused now."""
+        return [refusal for refusal, _ in self._refusals.values()]
+
+    def refusal(self, chain: ObjectKey | None = None, workload: WorkloadKey | None = None) -> Refusal | None:
+        """What is refused here now."""
+        known = self._refusals.get((chain, workload))
+        return known[0] if known is not None else None
+
+    # ---------------------------------------------------------------------------------------------------- memory
+
+    def chain_memory(self, key: ObjectKey) -> ChainMemory:
+        """What is remembered of a chain."""
+        return self.memory.chains.get(key, _EMPTY_CHAIN)
+
+    def remember_chain(self, key: ObjectKey, memory: ChainMemory) -> None:
+        """Replace it; an empty memory is forgotten."""
+        if memory == self.chain_memory(key):
+            return
+        if memory == _EMPTY_CHAIN:
+            self.memory.chains.pop(key, None)
+        else:
+            self.memory.chains[key] = memory
+        self.ledger.note("chains", key)
+
+    def remember_heal(self, key: WorkloadKey, heal: HealMemory | None) -> None:
+        """Replace the record of a workload's heal, or forget it."""
+        if heal is None:
+            if self.memory.heals.pop(key, None) is None:
+                return
+        elif self.memory.heals.get(key) == heal:
+            return
+        else:
+            self.memory.heals[key] = heal
+        self.ledger.note("heals", key)
+
+    def look_again(self, sources: set[SourceKey], *, oldest: float) -> bool:
+        """Whether every source was looked at later than ``oldest``; if not, the vaults are asked for the others."""
+        old = [source for source in sources if self.looked.get(source, 0.0) < oldest]
+        hosts: dict[str, set[str]] = {}
+        for source in old:
+            hosts.setdefault(source.vault, set()).add(source.name)
+        for host, names in hosts.items():
+            self._ask_vault(host, frozenset(names))
+        return not old
+
+
+_EMPTY_CHAIN = msgspec.convert({}, ChainMemory)

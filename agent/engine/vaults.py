@@ -1,0 +1,88 @@
+"""The sweepers: one thread a vault, so that a slow or dead vault delays nobody else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from agent.clock import Clock
+from agent.memory import VersionSeen
+from agent.model import SourceState, Trouble, VaultView
+from agent.vault.client import VaultClient
+
+MOST_VERSION_LISTS = 25
+"""Version lists asked for after one sweep: they name versions, which is worth a request, not a thousand."""
+
+
+class VaultAnswer(msgspec.Struct, frozen=True):
+    """One sweep, with the version lists of secrets that changed in it."""
+
+    view: VaultView
+    wanted: frozenset[str]
+    versions: dict[str, tuple[VersionSeen, ...]]
+    blocked_seconds: float = 0.0
+
+
+class Sweeper:
+    """Looks at one vault whenever asked, in a thread of its own, and tells a sink."""
+
+    def __init__(
+        self, client: VaultClient, sink: Callable[[VaultAnswer], None], clock: Clock, *, deadline: float = 120.0
+    ) -> None:
+        self._client, self._sink, self._clock, self._deadline = client, sink, clock, deadline
+        self._lock = threading.Lock()
+        self._wanted: set[str] = set()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._states: dict[str, SourceState] = {}
+        self._thread = threading.Thread(target=self._run, name=f"sweep {client.host}", daemon=True)
+
+    def start(self, known: dict[str, SourceState]) -> None:
+        """Begin; ``known``: the states that the ledger remembers."""
+        self._states = dict(known)
+        self._thread.start()
+
+    def ask(self, names: frozenset[str]) -> None:
+        """Look at these secrets soon."""
+        with self._lock:
+            self._wanted |= names
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End; a sweep under way is given up."""
+        self._stopping = True
+        self._client.close()
+        self._wake.set()
+
+    def look(self, names: frozenset[str]) -> VaultAnswer:
+        """One sweep, in the caller's thread."""
+        view = self._client.sweep(names, self._clock.monotonic() + self._deadline)
+        versions: dict[str, tuple[VersionSeen, ...]] = {}
+        if view.trouble is None:
+            for name in self._changed(view, names)[:MOST_VERSION_LISTS]:
+                found = self._client.versions(name)
+                if not isinstance(found, Trouble):
+                    versions[name] = tuple(VersionSeen(created=v.created, enabled=v.enabled, id=v.id) for v in found)
+            self._states.update(view.sources)
+        return VaultAnswer(view, names, versions, self._client.blocked_seconds)
+
+    def _changed(self, view: VaultView, names: frozenset[str]) -> list[str]:
+        changed = []
+        for name in sorted(names):
+            state, known = view.sources.get(name), self._states.get(name)
+            if state is not None and (
+                (known is None and not state.enabled) or (known and known.identity != state.identity)
+            ):
+                changed.append(name)
+        return changed
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait()
+            with self._lock:
+                names, self._wanted = frozenset(self._wanted), set()
+                self._wake.clear()
+            if names and not self._stopping:
+                self._sink(self.look(names))

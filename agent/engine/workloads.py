@@ -1,0 +1,447 @@
+"""Workloads: build each one's case over all its chains, decide, and recycle with every step written down first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import Any
+
+from msgspec.structs import replace
+
+from agent.cluster import reader
+from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused, Unreachable, trouble_of
+from agent.diagnose import sources as source_events
+from agent.diagnose.containers import excluded
+from agent.diagnose.view import ChainReport
+from agent.engine import campaign
+from agent.engine.chains import Chains
+from agent.engine.context import Context
+from agent.engine.logs import LogWatch
+from agent.engine.volumes import single_attach
+from agent.events import Evicted, HaltEnded, Halted, Healed, Propagated, RolloutRestarted, StagePassed
+from agent.memory import Eviction, HealMemory
+from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
+from agent.plan import recycle
+from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
+from agent.plan.optout import mode_of, opted_out
+from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
+from agent.times import stamp
+
+_RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, State.FRESH: 4}
+_COLLECTIONS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+UNSURE_PAUSE = 2.0
+"""Seconds to let the watch catch up after an eviction whose answer was lost."""
+BUDGET_PAUSE = 10.0
+
+
+class Workloads:
+    """Recycles workloads. One decision at a time for each, on what is known at that moment."""
+
+    def __init__(self, context: Context, chains: Chains) -> None:
+        self.context, self.chains = context, chains
+        self.logs = LogWatch(context)
+
+    def consider(self, key: WorkloadKey) -> None:
+        """Decide what is due for one workload now, and do it."""
+        for _ in range(4):  # a state may end and the next step be due at once
+            case = self.case(key)
+            if case is None:
+                self.context.remember_heal(key, None)
+                self.context.allow(workload=key)
+                return
+            self._note_drift(case)
+            if not self._carry_out(case, recycle.decide(case)):
+                return
+
+    def decision(self, key: WorkloadKey) -> tuple[RecycleCase, RecycleDecision] | None:
+        """What would be done for a workload now; nothing is done."""
+        case = self.case(key)
+        return (case, recycle.decide(case)) if case is not None else None
+
+    def stale_containers(self) -> dict[WorkloadKey, int]:
+        """Containers that are stale for sure, per workload."""
+        found: defaultdict[WorkloadKey, set[tuple[str, str]]] = defaultdict(set)
+        for by_workload in self.chains.verdicts.values():
+            for workload, verdicts in by_workload.items():
+                found[workload].update((v.pod_uid, v.container) for v in verdicts if v.state is State.STALE)
+        return {workload: len(containers) for workload, containers in found.items() if containers}
+
+    # ------------------------------------------------------------------------------------------------------ case
+
+    def case(self, key: WorkloadKey) -> RecycleCase | None:
+        """Everything a decision on this workload rests on; None if it has no pods that consume a chain's Secret."""
+        context, world = self.context, self.context.world
+        pods = world.pods_of_workload(key)
+        chain_keys = sorted(world.chains_of_workload(key))
+        reports = {k: self.chains.reports[k] for k in chain_keys if k in self.chains.reports}
+        heal = context.memory.heals.get(key)
+        if not reports or (not pods and heal is None):
+            return None
+        verdicts: defaultdict[str, list[ContainerVerdict]] = defaultdict(list)
+        for chain in reports:
+            for verdict in self.chains.verdicts.get(chain, {}).get(key, ()):
+                if verdict.counts:
+                    verdicts[verdict.pod_uid].append(verdict)
+        rule = context.policy.recycle_rule(key.namespace)
+        workload = world.workloads.get(key)
+        live = [pod for pod in pods if not excluded(pod)]
+        log = rule.canary.log if rule is not None else None
+        cases = tuple(self._pod_case(pod, verdicts.get(pod.uid, []), log, heal) for pod in live)
+        chains = tuple(self._chain(report, key) for report in reports.values())
+        stale = [v for found in verdicts.values() for v in found if v.state is State.STALE]
+        behind = tuple(dict.fromkeys(source for verdict in stale for source, _ in verdict.versions))
+        return RecycleCase(
+            key=key,
+            workload=workload,
+            pods=cases,
+            terminating=frozenset(pod.uid for pod in pods if pod.deleting),
+            chains=chains,
+            heal=heal,
+            heal_key=self._heal_key(reports, workload),
+            sources=behind or (heal.sources if heal is not None else ()),
+            versions=self._versions(stale, heal),
+            policy=context.policy,
+            rule=rule,
+            around=self._around(key, workload, bool(stale), behind),
+            now=context.now,
+        )
+
+    def _pod_case(self, pod: Pod, verdicts: list[ContainerVerdict], log: Any, heal: HealMemory | None) -> PodCase:
+        worst = min(verdicts, key=lambda verdict: _RANK[verdict.state], default=None)
+        said = ""
+        if log is not None and heal is not None and heal.batch_at and pod.created + 1 >= heal.batch_at:
+            said = self.logs.look(pod, log)
+        return PodCase(
+            pod=pod,
+            state=worst.state if worst is not None else State.FRESH,
+            evidence=worst.evidence if worst is not None else "",
+            cached=worst is not None and worst.cached_on_node,
+            log=said,
+        )
+
+    def _chain(self, report: ChainReport, workload: WorkloadKey) -> Chain:
+        context = self.context
+        memory, es = context.chain_memory(report.chain), context.world.external_secrets[report.chain]
+        upstream = [f for f in report.upstream.findings if f.is_drift or f.kind.value == "unknown"]
+        known = [context.memory.sources.get(s) for _, s in context.world.sources_of(es) if isinstance(s, SourceKey)]
+        tagged = next((s for s in known if s is not None and s.state.ignored), None)
+        why = opted_out([(f"ExternalSecret {es.key}", mode_of(es.annotations))])
+        return Chain(
+            report=report,
+            excluded=report.upstream.vault in (State.EXCLUDED, State.PINNED),
+            drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
+            newest_created=max((s.state.created for s in known if s is not None), default=0.0),
+            opted_out=why or ("a vault secret it reads carries the tag secret-drift-agent=ignore" if tagged else ""),
+        )
+
+    def _around(
+        self, key: WorkloadKey, workload: Workload | None, stale: bool, behind: tuple[SourceKey, ...]
+    ) -> Surroundings:
+        context = self.context
+        namespace = context.world.namespaces.get(key.namespace)
+        mode, deleting = (namespace.mode, namespace.deleting) if namespace else ("", False)
+        if not stale:
+            return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
+        begun = {k for k, heal in context.memory.heals.items() if heal.started and heal.halt is None and k != key}
+        lonely = workload is not None and workload.replicas == 1 and workload.claims
+        return Surroundings(
+            under_way=len(begun),
+            under_way_here=sum(k.namespace == key.namespace for k in begun),
+            namespace_mode=mode,
+            namespace_deleting=deleting,
+            blast=campaign.blast_radius(self.stale_sources(), context.world, context.policy),
+            campaign=campaign.must_wait(key, behind, context.memory, self.stale_sources()),
+            single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
+        )
+
+    def stale_sources(self) -> dict[WorkloadKey, frozenset[SourceKey]]:
+        """Workloads with stale containers, and the vault secrets whose change made them so."""
+        found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)
+        for by_workload in self.chains.verdicts.values():
+            for workload, verdicts in by_workload.items():
+                for verdict in verdicts:
+                    if verdict.state is State.STALE and verdict.counts:
+                        found[workload].update(source for source, _ in verdict.versions)
+        return {workload: frozenset(keys) for workload, keys in found.items()}
+
+    def _heal_key(self, reports: dict[ObjectKey, ChainReport], workload: Workload | None) -> str:
+        """What a heal is about: the versions of all the sources behind the workload, its template, its uid."""
+        world, memory = self.context.world, self.context.memory
+        parts = [workload.uid, workload.template_digest] if workload is not None else []
+        for chain in reports:
+            es = world.external_secrets[chain]
+            parts.append(f"{chain}:{es.generation}")
+            for _, source in world.sources_of(es):
+                known = memory.sources.get(source) if isinstance(source, SourceKey) else None
+                if known is not None:
+                    parts.append(f"{source}={known.state.identity}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _versions(self, stale: list[ContainerVerdict], heal: HealMemory | None) -> str:
+        """Every version that changed and the one to go back to: what the pods that still serve run."""
+        running: dict[SourceKey, set[float]] = defaultdict(set)
+        for verdict in stale:
+            for source, versions in verdict.versions:
+                running[source].update(versions)
+        said = []
+        for source in sorted(running or dict.fromkeys(heal.sources if heal else (), set())):
+            known = self.context.memory.sources.get(source)
+            if known is None or known.state.created in running.get(source, ()):
+                continue
+            back = max((c for c in running.get(source, ()) if c < known.state.created), default=0.0)
+            former = source_events.previous(known)
+            back = back or (former.created if former else 0.0)
+            number = next((v.id for v in known.versions if v.created == back and v.id), "")
+            what = f"{source}: version of {stamp(known.state.created)} is new"
+            said.append(f"{what}, go back to that of {stamp(back)}{f' ({number})' if number else ''}" if back else what)
+        return "; ".join(said)
+
+    # ------------------------------------------------------------------------------------------------ carry out
+
+    def _note_drift(self, case: RecycleCase) -> None:
+        """Remember since when the workload is stale: what is settled, and what is measured, begins there."""
+        heal = case.heal
+        if case.stale and (heal is None or (heal.key != case.heal_key and heal.halt is None and not heal.batch)):
+            since = heal.since if heal is not None else case.now
+            fresh = HealMemory(key=case.heal_key, since=since, sources=case.sources)
+            if heal is not None and heal.started:
+                # The source moved on while we were at it: the new version is tried by a canary of its own.
+                fresh = replace(fresh, started=heal.started, baseline=heal.baseline, recycled=heal.recycled)
+            self.context.remember_heal(case.key, fresh)
+
+    def _carry_out(self, case: RecycleCase, decision: RecycleDecision) -> bool:
+        """Do what was decided. True: the state has changed, decide again."""
+        context, key = self.context, case.key
+        if isinstance(decision, Refuse):
+            context.refuse(decision.refusal)
+            if decision.refusal.until is not None:
+                context.timers.set(key, decision.refusal.until)
+            context.waiting |= decision.refusal.reason in ("backoff", "campaign", "mid-rollout", "upstream")
+            return False
+        context.allow(workload=key)
+        match decision:
+            case Wait():
+                context.timers.set(key, max(decision.until, case.now + 0.05))
+                context.waiting = True
+                return False
+            case Evict() | Restart():
+                return self._disrupt(case, decision)
+            case Passed():
+                return self._passed(case, decision)
+            case HaltNow():
+                return self._halt(case, decision)
+            case EndHalt():
+                return self._end_halt(case, decision)
+            case Finish():
+                return self._finish(case)
+        if case.heal is not None and case.heal.halt is not None:
+            context.timers.set(key, case.now + 5)
+        return False
+
+    def _disrupt(self, case: RecycleCase, decision: Evict | Restart) -> bool:
+        context = self.context
+        context.waiting = True
+        if not self._freshly_looked(case):
+            context.timers.set(case.key, case.now + 1)
+            return False
+        if not self._workload_unchanged(case):
+            return False
+        if isinstance(decision, Restart):
+            return self._restart(case, decision)
+        return self._evict(case, decision)
+
+    def _freshly_looked(self, case: RecycleCase) -> bool:
+        """No disruptive step rests on a look at the vaults older than the policy's bound."""
+        wanted = set()
+        for chain in case.chains:
+            if not chain.excluded:
+                es = self.context.world.external_secrets[chain.report.chain]
+                wanted |= {source for _, source in self.context.world.sources_of(es) if isinstance(source, SourceKey)}
+        return self.context.look_again(wanted, oldest=case.now - case.policy.timing.evidence_max_age)
+
+    def _workload_unchanged(self, case: RecycleCase) -> bool:
+        """Read the workload again right before touching it; what has changed is judged anew in the next pass."""
+        if case.workload is None:
+            return True
+        context, key = self.context, case.key
+        collection = _COLLECTIONS[key.kind]
+        try:
+            current = reader.get(context.conn, collection, ObjectKey(key.namespace, key.name))
+        except (ApiProblem, Unreachable) as error:
+            self._blocked(case, "owner-unknown", f"{key.kind} {key} could not be read: {trouble_of(error).detail}", 5)
+            return False
+        if isinstance(current, Workload) and current == case.workload:
+            return True
+        if isinstance(current, Workload):
+            context.world.put(collection, current)
+        else:
+            context.world.drop(collection, case.workload)
+        context.world.dirty_workloads.add(key)
+        return False
+
+    def _evict(self, case: RecycleCase, decision: Evict) -> bool:
+        context, key = self.context, case.key
+        assert context.writer is not None
+        now = context.now
+        former = context.memory.heals.get(key) or HealMemory(key=decision.key, since=now)
+        stage = {"broken": "broken", "canary": "canary"}.get(decision.stage, "batches")
+        batch = tuple(Eviction(pod=p.key.name, uid=p.uid, at=now, node=p.node) for p in decision.pods)
+        heal = replace(
+            former, key=decision.key, started=former.started or now, baseline=former.baseline or case.ready,
+            stage=stage, batch=batch, batch_at=now, sources=case.sources, blocked="", blocked_detail="",
+        )  # fmt: skip
+        # Written down before the first call, with the uids: whoever comes after us knows what may have been done.
+        self._reserve(key, heal)
+        for pod in decision.pods:
+            if not self._evict_one(case, decision, pod):
+                break
+        context.timers.set(key, context.now + 1)
+        return False
+
+    def _evict_one(self, case: RecycleCase, decision: Evict, pod: Pod) -> bool:
+        """Evict one reserved pod. False: the rest of the batch waits."""
+        context, key = self.context, case.key
+        assert context.writer is not None
+        try:
+            context.writer.evict(pod.key, uid=pod.uid)
+        except EvictionRefused as refused:
+            context.step(Step.RECYCLE, "refused", refused.detail)
+            self._withdraw(key, {p.uid for p in decision.pods})
+            self._blocked(case, "pod-disruption-budget", *self._budget_words(pod, refused))
+            return False
+        except Conflict:
+            context.step(Step.RECYCLE, "gone")  # replaced by another of the same name: the one we meant is gone
+        except ApiProblem as error:
+            if error.code != 404:
+                context.step(Step.RECYCLE, "failed", str(error))
+                self._withdraw(key, {p.uid for p in decision.pods})
+                self._blocked(case, "eviction-failed", trouble_of(error).detail, error.retry_after or 10.0)
+                return False
+            context.step(Step.RECYCLE, "gone")
+        except Unreachable as error:
+            context.step(Step.RECYCLE, "failed", str(error))
+            self._blocked(case, "api-unreachable", error.detail, UNSURE_PAUSE)
+            return False
+        else:
+            context.step(Step.RECYCLE, "done")
+            context.tell(
+                Evicted, workload=key, pod=pod.key, stage=decision.stage, evidence=decision.evidence,
+                sources=decision.sources,
+            )  # fmt: skip
+        heal = context.memory.heals[key]
+        done = tuple(replace(e, done=True) if e.uid == pod.uid else e for e in heal.batch)
+        context.remember_heal(key, replace(heal, batch=done))
+        return True
+
+    def _withdraw(self, key: WorkloadKey, uids: set[str]) -> None:
+        """Take reserved evictions that did not happen out of the batch."""
+        heal = self.context.memory.heals[key]
+        batch = tuple(e for e in heal.batch if e.done or e.uid not in uids)
+        begun = bool(batch) or heal.recycled > 0
+        self.context.remember_heal(key, replace(heal, batch=batch, started=heal.started if begun else 0.0))
+
+    def _budget_words(self, pod: Pod, refused: EvictionRefused) -> tuple[str, float]:
+        try:
+            budgets = [b for b in reader.budgets(self.context.conn, pod.key.namespace) if b.covers(pod)]
+        except (ApiProblem, Unreachable, reader.BadAnswer):
+            budgets = []
+        names = [budget.key.name for budget in budgets] or list(refused.budgets)
+        if len(names) > 1:
+            text = f"PodDisruptionBudgets {', '.join(names)} cover the pod: the API never evicts it; keep one of them"
+        else:
+            text = f"PodDisruptionBudget {names[0] if names else '(not named)'} allows no eviction now"
+        if not pod.ready and any(b.unhealthy_policy != "AlwaysAllow" for b in budgets):
+            text += "; the pod is not ready anyway: set unhealthyPodEvictionPolicy: AlwaysAllow in it"
+        return text, refused.retry_after or BUDGET_PAUSE
+
+    def _blocked(self, case: RecycleCase, reason: str, detail: str, seconds: float) -> None:
+        context, key = self.context, case.key
+        heal = context.memory.heals.get(key)
+        if heal is not None:
+            until = context.now + seconds
+            context.remember_heal(key, replace(heal, blocked=reason, blocked_detail=detail, blocked_until=until))
+            context.world.dirty_workloads.add(key)
+
+    def _restart(self, case: RecycleCase, decision: Restart) -> bool:
+        context, key, workload = self.context, case.key, case.workload
+        assert context.writer is not None
+        assert workload is not None
+        now = context.now
+        former = context.memory.heals.get(key) or HealMemory(key=decision.key, since=now)
+        heal = replace(
+            former, key=decision.key, started=former.started or now, baseline=former.baseline or case.ready,
+            stage="restart", batch_at=now, restart_stamp=decision.key, sources=case.sources,
+        )  # fmt: skip
+        self._reserve(key, heal)
+        try:
+            current = reader.version_of(context.conn, _COLLECTIONS[key.kind], ObjectKey(key.namespace, key.name))
+            context.writer.restart(key, uid=workload.uid, resource_version=current, stamp=decision.key)
+        except (ApiProblem, Unreachable) as error:
+            context.step(Step.RECYCLE, "failed", str(error))
+            if not (isinstance(error, Unreachable) and error.maybe_applied):
+                context.remember_heal(key, replace(heal, stage="pending", started=former.started))
+            self._blocked(case, "restart-failed", trouble_of(error).detail, 10.0)
+            return False
+        context.step(Step.RECYCLE, "done")
+        context.tell(RolloutRestarted, workload=key, evidence=decision.evidence)
+        context.timers.set(key, context.now + 1)
+        return False
+
+    def _reserve(self, key: WorkloadKey, heal: HealMemory) -> None:
+        self.context.remember_heal(key, heal)
+        self.context.ledger.save(self.context.memory, only="heals")
+
+    def _passed(self, case: RecycleCase, decision: Passed) -> bool:
+        context, heal = self.context, case.heal
+        assert heal is not None
+        seconds = max(0.0, case.now - heal.batch_at)
+        context.tell(StagePassed, workload=case.key, stage=heal.stage, pods=decision.pods, seconds=seconds)
+        context.remember_heal(
+            case.key,
+            replace(
+                heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled + decision.pods, blocked=""
+            ),
+        )
+        return True
+
+    def _halt(self, case: RecycleCase, decision: HaltNow) -> bool:
+        context = self.context
+        heal = case.heal or HealMemory(key=case.heal_key, since=case.now)
+        halt = decision.halt
+        self._reserve(case.key, replace(heal, batch=(), stage="pending", canary_passed=False, halt=halt))
+        context.tell(
+            Halted, workload=case.key, reason=halt.reason, detail=halt.detail, remedy=halt.remedy, pod=halt.pod
+        )
+        context.timers.set(case.key, case.now + 5)
+        return False
+
+    def _end_halt(self, case: RecycleCase, decision: EndHalt) -> bool:
+        context, heal = self.context, case.heal
+        assert heal is not None
+        assert heal.halt is not None
+        context.tell(HaltEnded, workload=case.key, reason=heal.halt.reason, why=decision.why)
+        recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
+        again = HealMemory(
+            key=case.heal_key, since=heal.since, sources=heal.sources, started=heal.started, baseline=heal.baseline,
+            recycled=heal.recycled + len(heal.batch), canary_passed=recovered or decision.why.startswith("the canary"),
+        )  # fmt: skip
+        context.remember_heal(case.key, again)
+        return True
+
+    def _finish(self, case: RecycleCase) -> bool:
+        context, heal = self.context, case.heal
+        assert heal is not None
+        context.remember_heal(case.key, None)
+        self.logs.forget(case.key)
+        if not heal.started:
+            return False
+        context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
+        for source in heal.sources:
+            known = context.memory.sources.get(source)
+            if known is not None and known.witnessed and known.state.present:
+                chain = next((c.report.chain for c in case.chains), ObjectKey(case.key.namespace, ""))
+                context.tell(
+                    Propagated, source=source, chain=chain, stage="total", workload=case.key,
+                    seconds=max(0.0, case.now - known.state.created),
+                )  # fmt: skip
+        return False

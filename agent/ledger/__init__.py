@@ -1,0 +1,6 @@
+"""What outlives one process: the memory, kept in ConfigMaps and Secrets of the agent's own namespace."""
+
+from agent.ledger.keys import Installation, installation_key
+from agent.ledger.ledger import Ledger, LedgerProblem
+
+__all__ = ["Installation", "Ledger", "LedgerProblem", "installation_key"]
