@@ -143,6 +143,13 @@ def test_generators_and_other_targets_are_excluded() -> None:
     assert chain().excluded == ""
 
 
+def test_an_external_secret_that_is_being_deleted_is_excluded() -> None:
+    """Nothing is annotated that is about to go."""
+    found = decode_object("externalsecrets", body(external_secret(deletionTimestamp="2026-11-23T22:00:00Z")))
+    assert isinstance(found, ExternalSecret)
+    assert found.excluded == "it is being deleted"
+
+
 def test_each_row_of_the_exclusion_matrix_applies_to_something() -> None:
     """No row is dead, each reason is a line of its own, and nothing is excluded without a cause."""
     worlds = [

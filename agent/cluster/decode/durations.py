@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"([0-9]*\.?[0-9]*)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
@@ -10,6 +11,7 @@ _LONGEST = 64  # characters
 _MOST = 9.3e9  # seconds: what 63 bits of nanoseconds hold
 
 
+@lru_cache(maxsize=256)
 def go_duration(text: str) -> float:
     """Seconds of ``1h30m``, ``90s``, ``1.5h``, ``0``. Raises ValueError, without repeating the text."""
     sign, rest = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))

@@ -25,7 +25,7 @@ from agent.cluster.decode.wire import (
     truth,
 )
 from agent.fingerprint import Fingerprints
-from agent.mapping import Entry, Spec, uses
+from agent.mapping import Entry, Facts, Spec, excluded, uses
 from agent.model import ExternalSecret, StoreKey
 
 GROUP = "external-secrets.io"
@@ -141,6 +141,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
     neutral = neutral_spec(spec, key.namespace)
     reading = uses(neutral)
     owner = controller(meta.owner_references)
+    deleting = meta.deletion_timestamp is not None
     ready = condition(status.conditions, "Ready")
     return ExternalSecret(
         key=key,
@@ -161,10 +162,10 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         templated=neutral.templated,
         template_type=template.type or "",
         sync_windows=_windows(spec.sync_windows),
-        excluded=reading.excluded,
+        excluded=reading.excluded or excluded(Facts(deleting=deleting)),
         unsupported=reading.unsupported,
         expected_keys=reading.expected_keys,
-        deleting=meta.deletion_timestamp is not None,
+        deleting=deleting,
         cluster_parent=owner.name if owner and owner.kind == "ClusterExternalSecret" else "",
         spec_changed=spec_changed(meta),
         refresh_time=seconds(status.refresh_time),
