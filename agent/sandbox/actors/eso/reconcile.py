@@ -49,7 +49,7 @@ class Reconciler:
             return Outcome()
         if external_secret["metadata"].get("deletionTimestamp"):
             return await self._finalize(external_secret)
-        if self._is_foreign(external_secret):
+        if await self._is_foreign(external_secret):
             return Outcome()
         check_supported(external_secret["spec"])
         begun = self._clock.now()
@@ -249,11 +249,14 @@ class Reconciler:
         answer = await self._client.merge_patch(resource, metadata["namespace"], metadata["name"], patch)
         return self._external_secrets.wrote(answer)
 
-    def _is_foreign(self, external_secret: Object) -> bool:
+    async def _is_foreign(self, external_secret: Object) -> bool:
         """Whether any of its stores belongs to another controller: then ESO looks away entirely."""
         namespace = external_secret["metadata"]["namespace"]
-        found = (self._stores.find(ref, namespace) for ref in stores.store_refs(external_secret["spec"]))
-        return any(store is not None and not stores.is_ours(store) for store in found)
+        for ref in stores.store_refs(external_secret["spec"]):
+            store = await self._stores.find(ref, namespace)
+            if store is not None and not stores.is_ours(store):
+                return True
+        return False
 
     def _until_next(self, external_secret: Object, *, synced: bool | None = None) -> Outcome:
         after = refresh.next_look(external_secret, self._clock.now())

@@ -42,17 +42,22 @@ class Stores:
         )
         return cache.wrote(answer)
 
-    def find(self, ref: Mapping[str, Any], namespace: str) -> Object | None:
-        """The store of a ref, None if there is none."""
+    async def find(self, ref: Mapping[str, Any], namespace: str) -> Object | None:
+        """The store of a ref, None if there is none. One that the watch has not shown yet is asked for."""
+        name = ref.get("name", "")
+        cache, key = self.namespaced, (namespace, name)
         if ref.get("kind") == "ClusterSecretStore":
-            return self.cluster.get(("", ref.get("name", "")))
-        return self.namespaced.get((namespace, ref.get("name", "")))
+            cache, key = self.cluster, ("", name)
+        store = cache.get(key)
+        if store is None and name:
+            store = await self._client.get_or_none(cache.resource, key[0] or None, name)
+        return store
 
     async def open(self, ref: Mapping[str, Any], namespace: str, clients: dict[Key, Provider]) -> Provider:
         """The vault of a ref; ``clients`` are those of this sync. Raises ProviderError, NotReproducible."""
         kind = ref.get("kind") or "SecretStore"
         name = ref.get("name", "")
-        store = self.find(ref, namespace)
+        store = await self.find(ref, namespace)
         if store is None:
             raise ProviderError(f'could not get {kind} "{name}", {kind}.external-secrets.io "{name}" not found')
         if not is_ours(store):
@@ -67,7 +72,9 @@ class Stores:
         if not _is_ready(await self.validate(store)):
             raise ProviderError(f'{kind} "{name}" is not ready')
         if (kind, name) not in clients:
-            clients[kind, name] = self._reader.open(_vault_url(azure, name), new_sdk=bool(azure.get("useAzureSDK")))
+            clients[kind, name] = self._reader.open(
+                _vault_url(azure, name), new_sdk=bool(azure.get("useAzureSDK")), tenant=azure.get("tenantId", "")
+            )
         return clients[kind, name]
 
     async def _allows(self, store: Object, namespace: str) -> bool:

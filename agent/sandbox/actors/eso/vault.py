@@ -54,11 +54,11 @@ class _ConnectTo(AbstractResolver):
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Who reads: a client id with its secret, in a tenant."""
+    """Who reads: a client id with its secret, in a tenant ("": that of the vault, as its challenge names it)."""
 
     client_id: str = "eso"
     secret: str = "eso-secret"
-    tenant: str = "00000000-0000-0000-0000-000000000001"
+    tenant: str = ""
 
 
 class VaultReader:
@@ -76,6 +76,7 @@ class VaultReader:
         self._connect_to, self._tls = connect_to, tls
         self._session: aiohttp.ClientSession | None = None
         self._tokens: dict[tuple[str, str], str] = {}
+        self._challenges: dict[str, tuple[str, str]] = {}
 
     async def __aenter__(self) -> VaultReader:
         connector = aiohttp.TCPConnector(
@@ -91,9 +92,9 @@ class VaultReader:
         if self._session:
             await self._session.close()
 
-    def open(self, url: str, *, new_sdk: bool) -> VaultClient:
-        """A client for one vault, to be used for one sync."""
-        return VaultClient(self, url.rstrip("/"), new_sdk=new_sdk)
+    def open(self, url: str, *, new_sdk: bool, tenant: str = "") -> VaultClient:
+        """A client for one vault, to be used for one sync. ``tenant`` is the store's, if it names one."""
+        return VaultClient(self, url.rstrip("/"), new_sdk=new_sdk, tenant=tenant or self._identity.tenant)
 
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
@@ -125,10 +126,13 @@ class VaultReader:
             self._tokens[key] = json.loads(answer.body)["access_token"]
         return self._tokens[key]
 
-    @property
-    def default_authority(self) -> str:
-        """The token endpoint's base where no challenge names one."""
-        return f"{_LOGIN}/{self._identity.tenant}"
+    async def challenge(self, url: str) -> tuple[str, str] | None:
+        """(authority, resource) that a vault names to who comes without a token; asked once for each vault."""
+        if url not in self._challenges:
+            _, headers = await self.request("GET", f"{url}/secrets?api-version=7.0")
+            if found := _challenge(headers.get("WWW-Authenticate", "")):
+                self._challenges[url] = found
+        return self._challenges.get(url)
 
 
 class LoginRefused(Exception):
@@ -143,13 +147,13 @@ class VaultClient:
     """One vault for the length of one sync.
 
     The new SDK asks without a token first, learns from the 401 challenge where to get one, and uses api-version 7.6;
-    the legacy SDK sends one request, api-version 7.0.
+    the legacy SDK knows its tenant and sends one request, api-version 7.0.
     """
 
-    def __init__(self, reader: VaultReader, url: str, *, new_sdk: bool) -> None:
+    def __init__(self, reader: VaultReader, url: str, *, new_sdk: bool, tenant: str) -> None:
         self._reader, self._url, self._new_sdk = reader, url, new_sdk
         self._version = "7.6" if new_sdk else "7.0"
-        self._challenge: tuple[str, str] | None = None if new_sdk else (reader.default_authority, _RESOURCE)
+        self._challenge = None if new_sdk or not tenant else (f"{_LOGIN}/{tenant}", _RESOURCE)
 
     async def get(self, name: str, version: str) -> str:
         """The value of a secret; ``version`` "" is the newest. Raises NoSecret, ProviderError."""
@@ -207,6 +211,8 @@ class VaultClient:
         return 0.8 * (2 * doubled - 1) if self._new_sdk else 30.0 * doubled
 
     async def _authorized(self, url: str) -> tuple[Answer, Mapping[str, str]]:
+        if self._challenge is None and not self._new_sdk:
+            self._challenge = await self._reader.challenge(self._url)
         if self._challenge is None:
             answer, headers = await self._reader.request("GET", url)
             if answer.status != 401 or (challenge := _challenge(headers.get("WWW-Authenticate", ""))) is None:
