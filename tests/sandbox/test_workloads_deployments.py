@@ -1,7 +1,10 @@
 """Deployments in a world: rollouts, their limits, and what their status says."""
 
-from actors_world import NS, World, run, template, workload, world
+import asyncio
 
+from actors_world import NS, QUICK, World, run, template, workload, world
+
+from agent.sandbox.actors.kubelet import Kubelet
 from agent.sandbox.apiserver.faults import FaultRule
 from agent.sandbox.client import DEPLOYMENTS, PODS, REPLICA_SETS, Object
 
@@ -164,7 +167,8 @@ async def test_orphans_that_match_are_adopted() -> None:
         await w.create(
             PODS,
             {
-                "apiVersion": "v1", "kind": "Pod",
+                "apiVersion": "v1",
+                "kind": "Pod",
                 **template(),
                 "metadata": {"name": "lone", "labels": {"app": "shop"}},
             },
@@ -174,3 +178,37 @@ async def test_orphans_that_match_are_adopted() -> None:
         await w.until(lambda: w.status(REPLICA_SETS, "shop").get("readyReplicas") == 2)
         assert len(w.pods()) == 2
         assert w.pod("lone")["metadata"]["ownerReferences"][0]["kind"] == "ReplicaSet"
+
+
+@run
+async def test_broken_watches_and_a_lost_history_are_caught_up_with() -> None:
+    """After all watches broke and old versions were forgotten the actors list anew and finish what was asked."""
+    async with world() as w:
+        await w.secret(password="old")
+        await w.create(DEPLOYMENTS, workload("Deployment", "shop", template(), replicas=2))
+        await w.settled("shop", 2)
+        gap = w.server.faults.add(FaultRule(effect="status", code=503, verb="watch"))
+        w.server.faults.add(FaultRule(effect="break-watches"))
+        await w.secret(password="new")
+        await w.client.merge_patch(DEPLOYMENTS, NS, "shop", {"spec": {"replicas": 3, **RESTART["spec"]}})
+        await w.client.delete(PODS, NS, w.pods()[0]["metadata"]["name"])
+        w.server.compact()
+        w.server.faults.remove(gap)
+        await w.until(lambda: w.get(DEPLOYMENTS, "shop")["metadata"].get("generation") == 2)
+        await w.settled("shop", 3)
+        await w.until(lambda: len(w.kubelet.running()) == 3)
+        assert {r.env[("db", "password")] for r in w.kubelet.running()} == {b"new"}
+
+
+@run
+async def test_actors_with_stores_of_their_own_need_nobody_else() -> None:
+    """Without shared stores each actor follows the API server by itself."""
+    async with world(nodes=()) as w:
+        kubelet = Kubelet(w.client, w.clock, nodes=("lone",), settings=QUICK)
+        actor = asyncio.create_task(kubelet.run())
+        await w.secret(password="one")
+        await w.create(DEPLOYMENTS, workload("Deployment", "shop", template(), replicas=2))
+        await w.settled("shop", 2)
+        assert {r.node for r in kubelet.running()} == {"lone"}
+        actor.cancel()
+        await asyncio.gather(actor, return_exceptions=True)

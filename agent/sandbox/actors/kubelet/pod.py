@@ -231,18 +231,11 @@ class PodWorker:
                 )
                 self._written, pause = status, 0.05
                 self._context.obj = _newer(self._context.obj, written)
-            except ApiError as error:
-                if error.code in (404, 409):
-                    return
-                await self._retry(pause)
+            except (ApiError, aiohttp.ClientError, TimeoutError):
+                # Also where the pod is gone: this task ends with the pod's worker, as soon as the watch says so.
+                await self._around.clock.sleep(pause)
+                self._dirty.set()
                 pause = min(2 * pause, 5.0)
-            except (aiohttp.ClientError, TimeoutError):
-                await self._retry(pause)
-                pause = min(2 * pause, 5.0)
-
-    async def _retry(self, pause: float) -> None:
-        await self._around.clock.sleep(pause)
-        self._dirty.set()
 
     def _pod_ip(self) -> str:
         digest = hashlib.sha256(self._context.uid.encode()).digest()
@@ -267,7 +260,7 @@ class PodWorker:
                 )  # fmt: skip
                 return
             except ApiError as error:
-                if error.code in (404, 409):
+                if error.code == 404:
                     return
             except (aiohttp.ClientError, TimeoutError):
                 pass

@@ -67,11 +67,9 @@ class Scheduler:
     async def _bind(self, pod: Object, node: str) -> None:
         try:
             await self._write_binding(pod, node)
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-            self._assumed.pop(pod["metadata"]["uid"], None)
-            if isinstance(error, ApiError) and error.code in (404, 409):
-                return
+        except (ApiError, aiohttp.ClientError, TimeoutError):
             await self._clock.sleep(0.1)
+            self._assumed.pop(pod["metadata"]["uid"], None)
             self.poke()
 
     async def _write_binding(self, pod: Object, node: str) -> None:
@@ -91,10 +89,6 @@ class Scheduler:
         body = {"metadata": {"uid": meta["uid"]}, "status": {"conditions": conditions}}
         try:
             await self._client.merge_patch(PODS, meta["namespace"], meta["name"], body, subresource="status")
-        except ApiError as error:
-            if error.code not in (404, 409):
-                await self._clock.sleep(0.1)
-                self.poke()
-        except (aiohttp.ClientError, TimeoutError):
+        except (ApiError, aiohttp.ClientError, TimeoutError):
             await self._clock.sleep(0.1)
             self.poke()
