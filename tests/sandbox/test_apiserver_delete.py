@@ -123,7 +123,7 @@ async def test_orphaning_leaves_the_dependants(made: World) -> None:
 
 @in_world
 async def test_a_namespace_empties_itself_and_goes(made: World) -> None:
-    """A deleted namespace is Terminating while pods in it still end, takes nothing new, and goes with the last object."""
+    """A deleted namespace is Terminating while its pods end, takes nothing new, and goes with the last object."""
     await made.client.create(PODS, NS, pod("p", node="n1"))
     await made.client.create(SECRETS, NS, secret("s"))
     marked = await made.client.delete(NAMESPACES, None, NS)

@@ -10,6 +10,7 @@ import pytest
 from apiserver_harness import NS, World, external_secret, in_world, pod, refused, secret
 
 from agent.sandbox.client import (
+    CLUSTER_EXTERNAL_SECRETS,
     CONFIG_MAPS,
     CRON_JOBS,
     DAEMON_SETS,
@@ -281,7 +282,7 @@ async def test_string_data_becomes_data(made: World) -> None:
         (PODS, {"metadata": {"name": "p"}, "spec": {"containers": ["x"]}}, 400, "cannot be handled as a Pod"),
         (DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": {}}, 422, "spec.selector: Required value"),
         (DEPLOYMENTS, _deployment("d", selector={"matchLabels": {"x": "y"}}), 422, "does not match template `labels`"),
-        (EVENTS, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "x"}}, 422, "does not match event.namespace"),
+        (EVENTS, {"metadata": {"name": "e"}, "involvedObject": {"namespace": "x"}}, 422, "match event.namespace"),
     ],
 )  # fmt: skip
 def test_wrong_objects_are_refused_in_the_servers_words(res: Resource, body: Any, code: int, message: str) -> None:
@@ -356,6 +357,9 @@ async def test_defaults_that_others_rely_on_are_there(made: World) -> None:
     assert target["target"] == {"creationPolicy": "Owner", "deletionPolicy": "Retain"}
     assert (target["refreshInterval"], "refreshPolicy" in target) == ("1h0m0s", False)
     assert target["secretStoreRef"] == {"name": "kv", "kind": "SecretStore"}
+    cluster = {"metadata": {"name": "c"}, "spec": {"externalSecretSpec": {}}}
+    made_of = await made.client.create(CLUSTER_EXTERNAL_SECRETS, None, cluster)
+    assert made_of["spec"]["externalSecretSpec"]["target"]["deletionPolicy"] == "Retain"
     template = {"metadata": {}, "spec": {"containers": [{"name": "main"}], "restartPolicy": "Never"}}
     job = await made.client.create(JOBS, NS, {"metadata": {"name": "j"}, "spec": {"template": template}})
     assert (job["spec"]["parallelism"], job["spec"]["backoffLimit"]) == (1, 6)

@@ -131,6 +131,12 @@ async def test_a_watch_from_the_future_is_refused(made: World) -> None:
 
 
 @in_world
+async def test_a_timeout_that_is_no_number_is_refused(made: World) -> None:
+    """timeoutSeconds must be whole seconds: 400 before anything is sent."""
+    await refused(made.client.request("GET", SECRETS.path(), query={"watch": "1", "timeoutSeconds": "1h"}), 400)
+
+
+@in_world
 async def test_metadata_can_be_watched_alone(made: World) -> None:
     """A watch that accepts PartialObjectMetadata never carries data."""
     await made.client.create(SECRETS, NS, secret("s"))

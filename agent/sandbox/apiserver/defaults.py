@@ -135,8 +135,17 @@ def _namespace(obj: Object) -> None:
 
 
 def _external_secret(obj: Object) -> None:
+    _external_secret_spec(obj.setdefault("spec", {}))
+
+
+def _cluster_external_secret(obj: Object) -> None:
+    inner = obj.setdefault("spec", {}).get("externalSecretSpec")
+    if isinstance(inner, dict):
+        _external_secret_spec(inner)
+
+
+def _external_secret_spec(spec: Object) -> None:
     """Defaults of ESO's definition; refreshPolicy has none."""
-    spec = obj.setdefault("spec", {})
     spec.setdefault("refreshInterval", "1h0m0s")
     target = spec.setdefault("target", {})
     target.setdefault("creationPolicy", "Owner")
@@ -149,6 +158,7 @@ _DEFAULTS: dict[str, Callable[[Object], None]] = {
     "Pod": _pod, "Deployment": _deployment, "ReplicaSet": _replica_set, "StatefulSet": _stateful_set,
     "DaemonSet": _daemon_set, "Job": _job, "CronJob": _cron_job, "Secret": _secret,
     "ConfigMap": _config_map, "Namespace": _namespace, "ExternalSecret": _external_secret,
+    "ClusterExternalSecret": _cluster_external_secret,
 }  # fmt: skip
 
 

@@ -207,11 +207,8 @@ class ApiServer:
         except Exception as error:  # noqa: BLE001  # a world outlives its bugs: answered as 500 and logged
             _log.exception("request failed: %s %s", request.method, request.path)
             outcome, faults = _failure(internal(type(error).__name__)), []
-        done = (
-            replace(entry, code=outcome.code, body_size_out=len(outcome.body))
-            if isinstance(outcome, Answer)
-            else replace(entry, code=200)
-        )
+        body_size = len(outcome.body) if isinstance(outcome, Answer) else 0
+        done = replace(entry, code=outcome.code, body_size_out=body_size)
         self.audit.append(done)
         if await self._told_nobody(done) or any(rule.effect == "drop-after" for rule in faults):
             if isinstance(outcome, Watcher):
@@ -291,17 +288,14 @@ class ApiServer:
         response = web.StreamResponse(headers=self._headers("application/json"))
         try:
             await response.prepare(request)
-            await self._watches.pump(watcher, request.query, response.write)
+            await self._watches.pump(watcher, response.write)
         finally:
             self._watches.stop(watcher)
         return response
 
     def _on_watch_fault(self, rule: FaultRule) -> None:
         for watcher in self._watches.each():
-            entry = AuditEntry(
-                at=0, user=watcher.user, verb="watch", resource=watcher.kind.plural, namespace=watcher.namespace
-            )
-            if replace(rule, effect="drop", verb="watch").selects(entry):
+            if rule.selects_watch(watcher.user, watcher.kind.plural, watcher.namespace):
                 (watcher.end if rule.effect == "break-watches" else watcher.freeze)()
 
 

@@ -44,6 +44,9 @@ class Watcher:
         self.wake = asyncio.Event()
         self.ended = False
         self.frozen = False
+        self.code = 200
+        self.seconds = DEFAULT_TIMEOUT
+        self.wants_bookmarks = False
         self._store = store
         self._wanted = wanted
         self._metadata_only = metadata_only
@@ -114,6 +117,8 @@ class Watches:
     ) -> Watcher:
         """A running watch. Raises StatusError 400, 422 or 504; a resourceVersion too old comes as an ERROR event."""
         watcher = Watcher(self._store, kind, namespace, selection(kind, query), user=user, metadata_only=metadata_only)
+        watcher.seconds = _timeout(query)
+        watcher.wants_bookmarks = bool(_flag(query, "allowWatchBookmarks"))
         self._replay(watcher, query)
         self.running.setdefault(kind, set()).add(watcher)
         return watcher
@@ -138,7 +143,7 @@ class Watches:
         if initial or (initial is None and asked in ("", "0")):
             for stored in self._store.scan(watcher.kind, watcher.namespace):
                 watcher.added(stored)
-            if initial and _flag(query, "allowWatchBookmarks"):
+            if initial and watcher.wants_bookmarks:
                 watcher.bookmark(initial_events_end=True)
         elif asked not in ("", "0"):
             self._catch_up(watcher, int(asked))
@@ -157,13 +162,10 @@ class Watches:
         for watcher in self.running.get(kind, ()):
             watcher.offer(change)
 
-    async def pump(self, watcher: Watcher, query: Mapping[str, str], write: Callable[[bytes], Any]) -> None:
+    async def pump(self, watcher: Watcher, write: Callable[[bytes], Any]) -> None:
         """Write lines until the watch ends by its timeout or is ended; ``write`` is awaited."""
-        seconds = query.get("timeoutSeconds") or "0"
-        if not seconds.isdecimal():
-            raise bad_request(f'timeoutSeconds: Invalid value: "{seconds}"')
-        ends = self._clock.now() + (float(seconds) or DEFAULT_TIMEOUT)
-        marks = _Marks(ends, self.bookmark_interval, bool(_flag(query, "allowWatchBookmarks")))
+        ends = self._clock.now() + watcher.seconds
+        marks = _Marks(ends, self.bookmark_interval, watcher.wants_bookmarks)
         while True:
             await _flush(watcher, write)
             if watcher.ended:
@@ -222,6 +224,13 @@ async def _flush(watcher: Watcher, write: Callable[[bytes], Any]) -> None:
         chunk = b"".join(watcher.lines)
         watcher.lines.clear()
         await write(chunk)
+
+
+def _timeout(query: Mapping[str, str]) -> float:
+    seconds = query.get("timeoutSeconds") or "0"
+    if not seconds.isdecimal():
+        raise bad_request(f'timeoutSeconds: Invalid value: "{seconds}"')
+    return float(seconds) or DEFAULT_TIMEOUT
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool | None:
