@@ -92,6 +92,25 @@ async def test_a_budget_not_yet_computed_refuses(made: World) -> None:
 
 
 @in_world
+async def test_a_refusal_names_what_holds_the_budget(made: World) -> None:
+    """A failed sync is named as such; healthy counts that would do are not blamed."""
+    await _budget(made, allowed=0)
+    await _pod(made, "p")
+    for patch, words in (
+        ({"currentHealthy": 5}, "does not allow evicting pods currently"),
+        ({"conditions": [_denied("InsufficientPods", "wait")]}, "currently (InsufficientPods): wait"),
+        ({"conditions": [_denied("SyncFailed", "no controller")]}, "because it failed sync: no controller"),
+    ):
+        await made.client.merge_patch(PDBS, NS, "b", {"status": patch}, subresource="status")
+        error = await refused(_evict(made, "p"), 429)
+        assert error.status["details"]["causes"][0]["message"].endswith(words)
+
+
+def _denied(reason: str, message: str) -> Object:
+    return {"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": message}
+
+
+@in_world
 async def test_two_budgets_are_a_server_error(made: World) -> None:
     """A pod matched by two budgets cannot be evicted: 500, with the words of the real server."""
     await _budget(made, "b1")

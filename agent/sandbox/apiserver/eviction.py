@@ -138,12 +138,19 @@ def _verify(budget: Object, status: Object) -> None:
         why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
         raise forbidden("policy", "poddisruptionbudget", name, why)
     if status["disruptionsAllowed"] == 0:
-        sync = _condition(budget, "DisruptionAllowed")
-        if sync.get("status") == "False" and sync.get("reason") == "SyncFailed":
-            why = f"does not allow evicting pods currently because it failed sync: {sync.get('message', '')}"
-            raise _refusal(f"The disruption budget {name} {why}")
-        needs, has = status["desiredHealthy"], status["currentHealthy"]
-        raise _refusal(f"The disruption budget {name} needs {needs} healthy pods and has {has} currently")
+        raise _refusal(_exhausted(name, status, _condition(budget, "DisruptionAllowed")))
+
+
+def _exhausted(name: str, status: Object, condition: Object) -> str:
+    """Why a budget without disruptions left refuses; its counts mean nothing after a failed sync."""
+    told = condition.get("message") if condition.get("status") == "False" else ""
+    if told and condition.get("reason") == "SyncFailed":
+        return f"The disruption budget {name} does not allow evicting pods currently because it failed sync: {told}"
+    needs, has = status["desiredHealthy"], status["currentHealthy"]
+    if has <= needs:
+        return f"The disruption budget {name} needs {needs} healthy pods and has {has} currently"
+    reason = f" ({condition.get('reason')}): {told}" if told else ""
+    return f"The disruption budget {name} does not allow evicting pods currently{reason}"
 
 
 def _set_condition(obj: Object, condition: Object) -> None:
