@@ -7,11 +7,11 @@ fingerprint is in it.
 - ``at``: when this was so (RFC 3339, the API server's clock), as are all times
 - ``summary``: how many findings are ``drifts``, ``suspects``, ``unknown``, and ``notes`` (all others)
 - ``findings``: each with ``namespace`` and ``externalSecret``; ``link`` (vault, secret, container: the hop's end);
-  ``kind``; ``drift`` (whether it is one); ``since`` (null: not known); ``evidence`` and ``remedy``, in words; ``cause``
-  (a short word, or empty); ``sources`` (``HOST/NAME`` of the vault secrets it is about); ``workload`` (kind and name, or
-  null); ``refusals``: why nothing is done about it now
-- a refusal has ``step`` (wait, force-sync, recreate, recycle), ``reason`` (a short word), ``detail`` in words, ``until``
-  (null: not known)
+  ``kind``; ``drift`` (whether it is one); ``since`` (null: not known); ``evidence`` and ``remedy``, in words;
+  ``cause`` (a short word, or empty); ``sources`` (``HOST/NAME`` of the vault secrets it is about); ``workload`` (kind
+  and name, or null); ``refusals``: why nothing is done about it now
+- a refusal has ``step`` (wait, force-sync, recreate, recycle), ``reason`` (a short word), ``detail`` in words, and
+  ``until`` (null: not known)
 - ``otherRefusals``: those that belong to no finding, each with ``namespace`` and ``externalSecret`` or ``workload``
 """
 

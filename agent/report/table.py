@@ -15,6 +15,7 @@ from agent.report.words import counted, escape, refusal_said
 from agent.times import ago
 
 HEADINGS = ("NAMESPACE", "EXTERNALSECRET", "LINK", "DRIFT", "SINCE", "EVIDENCE", "WHY NOT HEALED/NEXT")
+NOTHING = "—"
 
 _PROSE_AT_LEAST = 24
 _GAP = "  "
@@ -54,7 +55,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, prose: int 
         widths[fixed:] = _shares(widths[fixed:], room)
         lines = [line for row in cells for line in _lines(row, widths)]
     else:
-        lines = [line for row in cells for line in _stacked(row, widths[:fixed], width)]
+        lines = [line for row in cells for line in _stacked(cells[0], row, widths[:fixed], width)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -68,8 +69,8 @@ def _row(finding: Finding, refusals: list[Refusal], now: float) -> tuple[str, ..
     next_ = ". ".join(part for part in (why, finding.remedy) if part)
     kind = finding.kind.value + (f" ({finding.cause})" if finding.cause else "")
     workload = f"{finding.workload.kind} {finding.workload.name}: " if finding.workload else ""
-    since = ago(now - finding.since) if math.isfinite(finding.since) and finding.since > 0 else "—"
-    return (*finding.chain, finding.link.value, kind, since, workload + finding.evidence, next_ or "—")
+    since = ago(now - finding.since) if math.isfinite(finding.since) and finding.since > 0 else NOTHING
+    return (*finding.chain, finding.link.value, kind, since, workload + finding.evidence, next_ or NOTHING)
 
 
 def _summed_up(findings: list[Finding]) -> str:
@@ -91,10 +92,13 @@ def _shares(natural: list[int], room: int) -> list[int]:
     return shares
 
 
-def _stacked(row: tuple[str, ...], widths: list[int], width: int) -> list[str]:
-    fixed = row[: len(widths)]
-    below = [part for cell in row[len(widths) :] for part in _wrapped(cell, max(_PROSE_AT_LEAST, width - len(_INDENT)))]
-    return [*_lines(fixed, widths), *(_INDENT + part for part in below)]
+def _stacked(headings: tuple[str, ...], row: tuple[str, ...], widths: list[int], width: int) -> list[str]:
+    lines = _lines(row[: len(widths)], widths)
+    for heading, cell in zip(headings[len(widths) :], row[len(widths) :], strict=True):
+        if row is not headings and cell != NOTHING:
+            said = _wrapped(f"{heading}: {cell}", max(_PROSE_AT_LEAST, width - len(_INDENT)))
+            lines += [_INDENT + part for part in said]
+    return lines
 
 
 def _lines(row: tuple[str, ...], widths: list[int]) -> list[str]:
