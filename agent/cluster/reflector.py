@@ -124,7 +124,9 @@ class Reflector:
         label_selector: str = "",
         keep: Keep | None = None,
         pace: Pace = _PACE,
+        resume: str = "",
     ) -> None:
+        """``resume``: the version of a list that the caller has already; the first watch goes on from there."""
         self._conn, self._scope, self._sink, self._pace = conn, scope, sink, pace
         self._fingerprints, self._label_selector, self._keep = fingerprints, label_selector, keep
         self._clock = conn.clock
@@ -132,8 +134,8 @@ class Reflector:
         self._random = random.SystemRandom()
         self._stopping = threading.Event()
         self._stream: LineStream | None = None
-        self._version = ""
-        self._listed_at = 0.0
+        self._version = resume
+        self._listed_at = self._clock.monotonic() if resume else 0.0
         self._failures = 0
         self._told_cause = ""
         self._thread = threading.Thread(target=self._run, name=f"watch {scope}", daemon=True)

@@ -9,8 +9,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent import mapping
-from agent.cluster.decode import Malformed
+from agent.cluster.decode import BadAnswer, Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
+from agent.cluster.notes import warning_events
 from agent.diagnose import causes
 from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
@@ -29,7 +30,6 @@ from agent.events import (
     SyncTimedOut,
     Troubled,
 )
-from agent.cluster import reader
 from agent.memory import ChainMemory, RecreateAttempt, SyncAttempt
 from agent.model import (
     ContainerVerdict,
@@ -208,8 +208,8 @@ class Chains:
         self._cause_read[view.es.key] = (now, since)
         self.context.timers.set(view.es.key, now + CAUSE_RETRY)
         try:
-            events = reader.warning_events(self.context.conn, view.es.key, view.es.uid)
-        except (ApiProblem, Unreachable, reader.BadAnswer):
+            events = [event.message for event in warning_events(self.context.conn, view.es.key, view.es.uid)]
+        except (ApiProblem, Unreachable, BadAnswer):
             return Trouble(cause="unknown", detail=f"ESO says {view.es.ready_reason}; its events could not be read")
         return causes.classify(events, view)
 

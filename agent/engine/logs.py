@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from agent.cluster import reader
 from agent.cluster.errors import ApiProblem, Unreachable
@@ -55,7 +56,7 @@ class LogWatch:
                 del table[uid]
 
 
-def judge(lines: list[str], log: LogCanary) -> str:
+def judge(lines: Iterable[str], log: LogCanary) -> str:
     """The verdict of the first line that matches either pattern; failure wins within a line."""
     success = re.compile(log.success) if log.success else None
     failure = re.compile(log.failure) if log.failure else None

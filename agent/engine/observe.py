@@ -37,6 +37,7 @@ class Observer:
         self.changed_data: list[tuple[ObjectKey, tuple[str, ...]]] = []
         self.changed_sources: set[SourceKey] = set()
         self.pending: list[Listed] = []
+        self._held: list[Message] = []  # what came on a scope of `pending` after its list
         self.earliest_new: dict[
             SourceKey, float
         ] = {}  # over the last gap: `created` of the first version we had not seen
@@ -44,6 +45,9 @@ class Observer:
     def take(self, message: Message) -> None:
         """One message of a reflector."""
         scope = message.scope
+        if any(listed.scope == scope for listed in self.pending):
+            self._held.append(message)
+            return
         match message:
             case Listed():
                 self._listed(message)
@@ -92,11 +96,15 @@ class Observer:
             self._secrets_listed(listed, policy)
         if pending:
             self.earliest_new.clear()
+            held, self._held = self._held, []
+            for message in held:
+                self.take(message)
 
     # ---------------------------------------------------------------------------------------------------- lists
 
     def _listed(self, message: Listed) -> None:
         scope = message.scope
+        self.world.set_trouble(scope.resource, scope.namespace, None)
         for malformed in message.listing.malformed:
             self._on_malformed(malformed)
         if scope.resource == "secrets":

@@ -36,13 +36,19 @@ class Sweeper:
         self._wanted: set[str] = set()
         self._wake = threading.Event()
         self._stopping = False
+        self._started = False
         self._states: dict[str, SourceState] = {}
         self._thread = threading.Thread(target=self._run, name=f"sweep {client.host}", daemon=True)
 
-    def start(self, known: dict[str, SourceState]) -> None:
-        """Begin; ``known``: the states that the ledger remembers."""
+    def learn(self, known: dict[str, SourceState]) -> None:
+        """The states that the ledger remembers: what differs from them has changed."""
         self._states = dict(known)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Begin the thread, once."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
 
     def ask(self, names: frozenset[str]) -> None:
         """Look at these secrets soon."""

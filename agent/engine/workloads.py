@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent.cluster import reader
+from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused, Unreachable, trouble_of
 from agent.diagnose import sources as source_events
 from agent.diagnose.containers import excluded
@@ -343,7 +344,7 @@ class Workloads:
     def _budget_words(self, pod: Pod, refused: EvictionRefused) -> tuple[str, float]:
         try:
             budgets = [b for b in reader.budgets(self.context.conn, pod.key.namespace) if b.covers(pod)]
-        except (ApiProblem, Unreachable, reader.BadAnswer):
+        except (ApiProblem, Unreachable, BadAnswer):
             budgets = []
         names = [budget.key.name for budget in budgets] or list(refused.budgets)
         if len(names) > 1:

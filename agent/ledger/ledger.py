@@ -29,6 +29,10 @@ class LedgerProblem(Exception):
     """The ledger could not be written: nothing that must be remembered may be done."""
 
 
+class LedgerConflict(LedgerProblem):
+    """Somebody else writes the ledger: what we hold in memory is not the truth any more."""
+
+
 class Ledger:
     """The memory on disk, so to speak. ``writer`` None: read-only, as `scan` uses it."""
 
@@ -102,7 +106,9 @@ class Ledger:
                 self._lost(table, f"{name} is not used: {error}; what it knew begins anew, nothing is restarted for it")
                 continue
             if table == "history" and key_id != self._key_id:
-                self._lost(table, f"{name} is of another key: the history before is unknown, nothing is restarted for it")
+                self._lost(
+                    table, f"{name} is of another key: the history before is unknown, nothing is restarted for it"
+                )
                 continue
             counts.add(count)
             target.update(entries)
@@ -156,5 +162,5 @@ class Ledger:
         except (ApiProblem, Unreachable) as problem:
             raise LedgerProblem(f"{wanted.key.name} could not be read again: {problem}") from error
         if there is None or there.data != wanted.data:
-            raise LedgerProblem(f"{wanted.key.name} was written by somebody else: another agent is active") from error
+            raise LedgerConflict(f"{wanted.key.name} was written by somebody else: another agent is active") from error
         return there

@@ -1,0 +1,163 @@
+"""The command. Thin: arguments in, exit code out.
+
+Exit codes: 0 nothing is left to do; 2 drift remains (with the reasons on stdout); 1 an error, told on stderr as what went
+wrong, where, and what to do next; 64 wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+EXIT_OK, EXIT_ERROR, EXIT_DRIFT, EXIT_USAGE = 0, 1, 2, 64
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.func(arguments))
+    except KeyboardInterrupt:
+        return EXIT_ERROR
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(prog="secret-drift-agent", description="Heals what still runs on an old Azure Key Vault secret.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _run_parser(commands)
+    _once_parser(commands)
+    _scan_parser(commands)
+    _explain_parser(commands)
+    from agent.policy import cli as policy_cli
+
+    policy_cli.add_parser(commands).set_defaults(func=policy_cli.run)
+    sandbox = commands.add_parser("sandbox", help="the embedded world: a cluster, vaults and ESO on this machine")
+    sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    sandbox.set_defaults(func=_sandbox)
+    demo = commands.add_parser("demo", help="watch the agent heal the embedded world")
+    demo.add_argument("--keep", action="store_true", help="leave the world running afterwards, for scan and explain")
+    demo.add_argument("--dir", type=Path, help="where the world's files go (default: a temporary directory)")
+    demo.set_defaults(func=_demo)
+    return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--kubeconfig", help="default: in-cluster, else $KUBECONFIG or ~/.kube/config")
+    command.add_argument("--context", help="context of the kubeconfig")
+    command.add_argument("--policy", type=Path, metavar="FILE", help="default: observe only")
+    command.add_argument("-n", "--namespace", action="append", default=[], metavar="NAME", help="repeatable; default: all")
+    command.add_argument(
+        "--agent-namespace", default=os.environ.get("SECRET_DRIFT_AGENT_NAMESPACE", "secret-drift-agent"),
+        metavar="NAME", help="where the ledger lives (default: $SECRET_DRIFT_AGENT_NAMESPACE or secret-drift-agent)",
+    )  # fmt: skip
+    command.add_argument(
+        "--vault-credential", default="auto",
+        choices=("auto", "workload-identity", "managed-identity", "cli", "environment"),
+    )  # fmt: skip
+    command.add_argument("--log-format", choices=("json", "console"), default="json")
+    command.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+
+
+def _run_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser("run", help="follow the cluster and heal, until stopped")
+    _common(command)
+    command.add_argument("--host", default="0.0.0.0", help="where /metrics, /healthz and /readyz listen")  # noqa: S104
+    command.add_argument("--port", type=int, default=8080, help="0: any free one, told in the log")
+    command.set_defaults(func=_run)
+
+
+def _once_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser("once", help="one comparison, and the healing it calls for, within a deadline")
+    _common(command)
+    command.add_argument("--deadline", type=_seconds, default=300.0, metavar="DURATION", help="default: 5m")
+    command.set_defaults(func=_once)
+
+
+def _scan_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser("scan", help="show every drift, suspect and unknown; write nothing")
+    _common(command)
+    command.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    command.set_defaults(func=_scan)
+
+
+def _explain_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser("explain", help="one chain as a tree: what each container runs, and what would be done")
+    _common(command)
+    command.add_argument("chain", metavar="NAMESPACE/NAME", help="an ExternalSecret")
+    command.add_argument("-o", "--output", choices=("tree", "json"), default="tree")
+    command.set_defaults(func=_explain)
+
+
+def _seconds(text: str) -> float:
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    if text[-1:] in units and text[:-1].replace(".", "", 1).isdigit():
+        return float(text[:-1]) * units[text[-1]]
+    raise argparse.ArgumentTypeError(f"expected a duration such as 90s or 5m; found {text!r}")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent.start import running
+
+    with running(arguments, access="heal") as started:
+        if started.agent is None:
+            return EXIT_ERROR
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: started.agent.stop() if started.agent else None)
+        return started.run(arguments.host, arguments.port)
+
+
+def _once(arguments: argparse.Namespace) -> int:
+    from agent.start import running
+
+    with running(arguments, access="heal") as started:
+        if started.agent is None:
+            return EXIT_ERROR
+        signal.signal(signal.SIGTERM, lambda *_: started.agent.stop() if started.agent else None)
+        return started.once(arguments.deadline, sys.stdout)
+
+
+def _scan(arguments: argparse.Namespace) -> int:
+    from agent.start import running
+
+    with running(arguments, access="read") as started:
+        return started.scan(arguments.output, sys.stdout) if started.agent is not None else EXIT_ERROR
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from agent.start import running
+
+    namespace, slash, name = arguments.chain.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        sys.stderr.write(f"expected NAMESPACE/NAME of an ExternalSecret; found {arguments.chain!r}\n")
+        return EXIT_USAGE
+    arguments.namespace = [namespace]
+    with running(arguments, access="read") as started:
+        if started.agent is None:
+            return EXIT_ERROR
+        return started.explain(namespace, name, arguments.output, sys.stdout)
+
+
+def _sandbox(arguments: argparse.Namespace) -> int:
+    from agent.sandbox import cli as sandbox_cli
+
+    return sandbox_cli.main(arguments.rest)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from agent.sandbox import demo
+
+    return demo.main(keep=arguments.keep, directory=arguments.dir)

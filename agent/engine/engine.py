@@ -1,0 +1,223 @@
+"""The engine: one pass over what has changed. Observe, diagnose, plan, heal, verify, remember.
+
+Everything that happens arrives in one queue and is taken in by one thread, so a decision is never made on a state that
+moves under it, and the order of the steps is the order of this file. What did not change costs nothing.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterable
+
+from agent.cluster.decode import Malformed
+from agent.cluster.reflector import Message
+from agent.cluster.reflector import Malfunction as Lost
+from agent.cluster.reflector import Recovered as Found
+from agent.engine.chains import Chains, wanted_sources
+from agent.engine.context import Context
+from agent.engine.vaults import VaultAnswer
+from agent.engine.workloads import Workloads
+from agent.events import CycleEnded, DataChanged, Malformed as MalformedEvent, Recovered, Troubled
+from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
+
+LEDGER_DELAY = 1.0
+"""Seconds for which changes of the memory are gathered before they are written, where no step depends on them."""
+
+
+class Engine:
+    """One agent's mind. Not thread-safe but for ``inbox``."""
+
+    def __init__(self, context: Context, inbox: queue.SimpleQueue[Message | VaultAnswer | None]) -> None:
+        self.context, self.inbox = context, inbox
+        self.chains = Chains(context)
+        self.workloads = Workloads(context, self.chains)
+        self._sources: dict[SourceKey, set[ObjectKey]] = {}
+        self._sources_of: dict[ObjectKey, frozenset[SourceKey]] = {}
+        self._troubles: dict[str, Trouble] = {}
+        self._malformed: dict[tuple[str, ObjectKey | None], str] = {}
+        self._saved_at = 0.0
+        self._beat_at = 0.0
+        self.acting = True
+
+    # -------------------------------------------------------------------------------------------------- the pass
+
+    def take_in(self, first: Message | VaultAnswer | None = None) -> None:
+        """Apply all that waits in the inbox."""
+        message = first
+        while True:
+            if isinstance(message, VaultAnswer):
+                self._vault_answered(message)
+            elif message is not None:
+                self._say_trouble(message)
+                self.context.observer.take(message)
+            try:
+                message = self.inbox.get_nowait()
+            except queue.Empty:
+                return
+
+    def settle(self) -> None:
+        """Take in lists of Secrets that waited for the vaults."""
+        self.context.observer.settle(self.context.policy)
+
+    def step(self) -> None:
+        """Judge what has changed and do what is due."""
+        context, world = self.context, self.context.world
+        now = context.now
+        context.waiting = False
+        for key in context.timers.due(now):
+            (world.dirty_workloads if isinstance(key, WorkloadKey) else world.dirty_chains).add(key)  # type: ignore[arg-type]
+        observer = context.observer
+        observer.clean_nodes(now)
+        for key in observer.changed_secrets:
+            context.ledger.note("history", key)
+            world.dirty_chains.update(world.chains_of_secret(key))
+        observer.changed_secrets.clear()
+        for secret, keys in observer.changed_data:
+            context.tell(DataChanged, secret=secret, keys=keys)
+        observer.changed_data.clear()
+        for source in observer.changed_sources:
+            context.ledger.note("sources", source)
+            world.dirty_chains.update(self._sources.get(source, ()))
+        observer.changed_sources.clear()
+
+        chains = world.dirty_chains | self.chains.in_flight()
+        world.dirty_chains = set()
+        touched: set[WorkloadKey] = set()
+        for key in chains:
+            self._index(key)
+            touched |= self.chains.diagnose(key)
+        if self.acting:
+            for key in self._fairly(chains):
+                self.chains.climb(key)
+        busy = {k for k, heal in context.memory.heals.items() if heal.started or heal.batch or heal.halt}
+        workloads = touched | world.dirty_workloads | busy
+        world.dirty_workloads = set()
+        if self.acting:
+            for workload in sorted(workloads):
+                self.workloads.consider(workload)
+        self._remember(now)
+
+    def full(self) -> None:
+        """Mark everything: the next pass compares all there is."""
+        world = self.context.world
+        world.dirty_chains.update(world.external_secrets)
+
+    def cycle_ended(self, seconds: float) -> None:
+        """Tell that one comparison is complete."""
+        self.context.tell(
+            CycleEnded,
+            seconds=seconds,
+            chains=len(self.chains.reports),
+            links={key: count for key, count in self.chains.links.items() if count},
+            stale_containers=self.workloads.stale_containers(),
+            findings=sum(len(found) for found in self.chains.findings.values()),
+        )
+        self.context.cycle += 1
+
+    def next_wake(self) -> float | None:
+        """When something is due though nothing happens (API server's clock)."""
+        return self.context.timers.next
+
+    def all_findings(self) -> list[Finding]:
+        """Everything there is to say now."""
+        return [finding for found in self.chains.findings.values() for finding in found.values()]
+
+    def wanted(self) -> dict[str, set[str]]:
+        """Vault host -> names of secrets to look at."""
+        return wanted_sources(self.context.world, self.context.policy)
+
+    def save(self) -> None:
+        """Write all that has changed, and until when it is complete."""
+        self.context.ledger.save(self.context.memory, heartbeat=True)
+        self._saved_at = self._beat_at = self.context.now
+
+    # --------------------------------------------------------------------------------------------------- details
+
+    def _fairly(self, chains: Iterable[ObjectKey]) -> list[ObjectKey]:
+        """Round-robin over namespaces: a thousand drifts in one do not hold up the one drift of another."""
+        by_namespace: dict[str, list[ObjectKey]] = {}
+        for key in sorted(chains):
+            by_namespace.setdefault(key.namespace, []).append(key)
+        dealt: list[ObjectKey] = []
+        columns = list(by_namespace.values())
+        for index in range(max((len(column) for column in columns), default=0)):
+            dealt += [column[index] for column in columns if index < len(column)]
+        return dealt
+
+    def _index(self, key: ObjectKey) -> None:
+        """Which chains a change of a vault secret touches."""
+        es = self.context.world.external_secrets.get(key)
+        found = self.context.world.sources_of(es) if es is not None else []
+        now = frozenset(source for _, source in found if isinstance(source, SourceKey))
+        before = self._sources_of.get(key, frozenset())
+        for source in before - now:
+            self._sources.get(source, set()).discard(key)
+        for source in now - before:
+            self._sources.setdefault(source, set()).add(key)
+        if now:
+            self._sources_of[key] = now
+        else:
+            self._sources_of.pop(key, None)
+
+    def _vault_answered(self, answer: VaultAnswer) -> None:
+        context, view = self.context, answer.view
+        subject = f"vault {view.host.partition('.')[0]}"
+        before = context.world.vaults.get(view.host)
+        context.observer.sweep(view, answer.wanted, lambda key: answer.versions.get(key.name))
+        if answer.blocked_seconds:
+            context.throttled[view.host] = context.now + answer.blocked_seconds
+        if view.trouble is None:
+            for name in answer.wanted:
+                context.looked[SourceKey(view.host, name)] = view.asked_at
+        self._tell_trouble(subject, view.trouble)
+        if before is None or before.trouble != view.trouble:
+            for source, chains in self._sources.items():
+                if source.vault == view.host:
+                    context.world.dirty_chains |= chains
+        for name in answer.wanted:
+            # Whoever waits for a fresh look waits for its workloads, too.
+            for chain in self._sources.get(SourceKey(view.host, name), ()):
+                for workload in self.chains.verdicts.get(chain, ()):
+                    if workload in context.memory.heals:
+                        context.world.dirty_workloads.add(workload)
+
+    def _say_trouble(self, message: Message) -> None:
+        if isinstance(message, Lost):
+            self._tell_trouble(str(message.scope), message.trouble)
+        elif isinstance(message, Found):
+            self._tell_trouble(str(message.scope), None)
+
+    def _tell_trouble(self, subject: str, trouble: Trouble | None) -> None:
+        known = self._troubles.get(subject)
+        if trouble is None:
+            if self._troubles.pop(subject, None) is not None:
+                self.context.tell(Recovered, subject=subject)
+        elif known is None or known.cause != trouble.cause:
+            self._troubles[subject] = trouble
+            self.context.tell(Troubled, subject=subject, trouble=trouble)
+
+    def malformed(self, found: Malformed) -> None:
+        """One object that cannot be used: said once for each way in which it is wrong."""
+        said = f"{found.field}: {found.message}"
+        if self._malformed.get((found.resource, found.key)) != said:
+            self._malformed[found.resource, found.key] = said
+            self.context.tell(
+                MalformedEvent, resource=found.resource, key=found.key, field=found.field, message=found.message
+            )
+
+    def malformed_now(self) -> list[str]:
+        """The objects that cannot be used, in words."""
+        return [f"{resource} {key or ''}: {said}" for (resource, key), said in sorted(self._malformed.items(), key=str)]
+
+    @property
+    def troubles(self) -> dict[str, Trouble]:
+        """What cannot be read now."""
+        return dict(self._troubles)
+
+    def _remember(self, now: float) -> None:
+        if self.context.ledger.dirty and now - self._saved_at >= LEDGER_DELAY:
+            self.context.ledger.save(self.context.memory, heartbeat=True)
+            self._saved_at = self._beat_at = now
+        elif now - self._beat_at >= self.context.policy.interval:
+            self.context.ledger.save(self.context.memory, heartbeat=True)
+            self._beat_at = now

@@ -1,0 +1,334 @@
+"""The agent as a process: load, compare, heal; once, or for as long as it lives.
+
+`once` and `scan` list everything and look at the vaults; `run` follows by watches. All three are the same engine.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import msgspec
+
+from agent.clock import Clock
+from agent.cluster.connection import Connection
+from agent.cluster.decode import BadAnswer
+from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
+from agent.cluster.reader import list_all
+from agent.cluster.reflector import Listed, Malfunction, Message, Reflector, Scope
+from agent.cluster.writer import Writer
+from agent.engine.context import Context
+from agent.engine.engine import Engine
+from agent.engine.observe import Observer
+from agent.engine.vaults import Sweeper, VaultAnswer
+from agent.engine.world import World
+from agent.events import Event, PolicyChanged, Troubled
+from agent.ledger import Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
+from agent.model import Pod, SourceState, Trouble
+from agent.policy import PolicyFile
+from agent.vault.client import VaultClient
+
+MANAGED = "reconcile.external-secrets.io/managed=true"
+"""ESO's label on the Secrets that it writes: no other Secret of the cluster is ever read."""
+
+CLUSTER_WIDE = ("namespaces", "nodes", "clustersecretstores")
+NAMESPACED = (
+    "externalsecrets", "secretstores", "secrets", "replicasets", "pods", "deployments", "statefulsets", "daemonsets",
+)  # fmt: skip
+"""In the order in which they are read. Secrets before pods: a container that resolves after our first look at the Secret
+is then never seen before it."""
+
+FIRST_ANSWERS = 60.0
+"""Seconds for which a start waits for the collections and the vaults; what has not answered then is unknown."""
+LONGEST_SLEEP = 5.0
+MakeVault = Callable[[str, float], VaultClient]
+Inbox = queue.SimpleQueue[Message | VaultAnswer | None]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process is started with."""
+
+    namespaces: tuple[str, ...] = ()  # empty: all
+    agent_namespace: str = "secret-drift-agent"
+    access: Literal["read", "heal"] = "heal"  # read: nothing is written anywhere, not even the ledger
+
+
+class Agent:
+    """One process's agent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        conn: Connection,
+        policy: PolicyFile,
+        make_vault: MakeVault,
+        clock: Clock,
+        subscribers: Iterable[Callable[[Event], None]] = (),
+    ) -> None:
+        """Reads the installation's key and the ledger. Raises ApiProblem, Unreachable, BadAnswer."""
+        self.settings, self.conn, self.policy_file, self.clock = settings, conn, policy, clock
+        self._make_vault = make_vault
+        self.subscribers = list(subscribers)
+        self.inbox: Inbox = queue.SimpleQueue()
+        self._sweepers: dict[str, Sweeper] = {}
+        self._reflectors: list[Reflector] = []
+        self._versions: dict[Scope, str] = {}
+        self._awaited: set[str] = set()  # vaults that must answer before pending Secrets are taken in
+        self._answered: set[str] = set()
+        self._ledger_words: list[str] = []
+        self.stopping = threading.Event()
+        conn.server_now()
+        writer = Writer(conn) if settings.access == "heal" else None
+        self.installation: Installation = installation_key(conn, settings.agent_namespace, writer)
+        ledger = Ledger(conn, settings.agent_namespace, writer, tell=self._ledger_words.append)
+        world = World()
+        memory = ledger.load(self.installation.key_id)
+        observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
+        self.context = Context(
+            conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
+            clock=clock, emit=self._emit, ask_vault=self._ask_vault,
+        )  # fmt: skip
+        self.engine = Engine(self.context, self.inbox)
+        self.engine.acting = settings.access == "heal"
+        for scope in self._scopes():
+            world.set_trouble(
+                scope.resource, scope.namespace, Trouble(cause="not-looked-yet", detail=f"{scope}: not read yet")
+            )
+
+    # ----------------------------------------------------------------------------------------------- the commands
+
+    def load(self) -> None:
+        """Read everything once, without watching."""
+        scopes = self._scopes()
+        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="list") as pool:
+            for message in pool.map(self._list, scopes):
+                self.inbox.put(message)
+        self.engine.take_in()
+        wanted = self.engine.wanted()
+        with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted))), thread_name_prefix="sweep") as pool:
+            for answer in pool.map(lambda host: self._sweeper(host).look(frozenset(wanted[host])), sorted(wanted)):
+                self.inbox.put(answer)
+        self.engine.take_in()
+        self.engine.settle()
+        self.engine.full()
+
+    def once(self, deadline: float) -> None:
+        """One comparison, and all healing that can be brought to its end within ``deadline`` seconds."""
+        began = self.clock.monotonic()
+        ends = began + deadline
+        self.load()
+        self._pass()
+        while not self.stopping.is_set() and self.context.waiting and self.clock.monotonic() < ends:
+            if not self._reflectors:
+                self._follow(resume=True)
+                self._start_sweepers()
+            self._wait(min(ends - self.clock.monotonic(), self._nap()))
+            self._pass()
+        self.engine.cycle_ended(self.clock.monotonic() - began)
+        if self.settings.access == "heal":
+            self.engine.save()
+
+    def scan(self) -> None:
+        """One comparison; nothing is written."""
+        began = self.clock.monotonic()
+        self.load()
+        self.engine.step()
+        self.engine.cycle_ended(self.clock.monotonic() - began)
+
+    def run(self, on_cycle: Callable[[float], None]) -> None:
+        """Until ``stopping`` is set. ``on_cycle`` is told the monotonic time at which each comparison ended."""
+        self._follow(resume=False)
+        self._first_answers()
+        tick = self.clock.monotonic()
+        while not self.stopping.is_set():
+            began = self.clock.monotonic()
+            self._pass()
+            now = self.clock.monotonic()
+            if now >= tick:
+                self.engine.cycle_ended(now - began)
+                on_cycle(now)
+                tick = max(tick + self.context.policy.interval, now)
+                self._tick()
+            self._wait(min(max(0.0, tick - self.clock.monotonic()), self._nap()))
+        if self.settings.access == "heal":
+            self._save_last()
+
+    def stop(self) -> None:
+        """From any thread: finish the step in hand and end; the rest is in the ledger."""
+        self.stopping.set()
+        self.inbox.put(None)
+
+    def close(self) -> None:
+        """End all threads."""
+        for sweeper in self._sweepers.values():
+            sweeper.stop()
+        for reflector in self._reflectors:
+            reflector.stop(timeout=1.0)
+        self.conn.close()
+
+    # --------------------------------------------------------------------------------------------------- details
+
+    def _pass(self) -> None:
+        """One step of the engine. A ledger that cannot be reached stops the step; one that others write, the process."""
+        if self.context.observer.pending:
+            self._settle_pending()
+        try:
+            self.engine.step()
+        except LedgerConflict:
+            raise
+        except LedgerProblem as error:
+            trouble = Trouble(cause="ledger", detail=f"{error}; nothing is done until it can be")
+            self.context.tell(Troubled, subject="the ledger", trouble=trouble)
+            self.context.waiting = True
+            self.engine.full()
+            self.clock.wait(self.stopping, 1.0)
+
+    def _settle_pending(self) -> None:
+        """Secrets were listed after a gap: their vaults are looked at first."""
+        if not self._awaited:
+            self._answered.clear()
+            self._awaited = set(self.engine.wanted())
+            for host, names in self.engine.wanted().items():
+                self._ask_vault(host, frozenset(names))
+        self._awaited -= {host for host in self._awaited if host in self._answered}
+        if not self._awaited:
+            self.engine.settle()
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            message = self.inbox.get(timeout=max(0.001, seconds))
+        except queue.Empty:
+            return
+        if isinstance(message, VaultAnswer):
+            self._answered.add(message.view.host)
+        self.engine.take_in(message)
+
+    def _nap(self) -> float:
+        wake = self.engine.next_wake()
+        left = wake - self.context.now if wake is not None else LONGEST_SLEEP
+        return min(max(0.005, left), LONGEST_SLEEP)
+
+    def _tick(self) -> None:
+        """What is done every interval: the policy file, and a look at every vault."""
+        self._reload_policy()
+        for host, names in self.engine.wanted().items():
+            self._ask_vault(host, frozenset(names))
+
+    def _reload_policy(self) -> None:
+        before = self.policy_file.problem
+        if self.policy_file.reload_if_changed():
+            self.context.policy = self.policy_file.current
+            self.engine.full()
+            self.context.tell(PolicyChanged, valid=True, digest=self.policy_file.current.digest)
+        elif str(self.policy_file.problem) != str(before):
+            problems = tuple(str(p) for p in self.policy_file.problem.problems) if self.policy_file.problem else ()
+            self.context.tell(
+                PolicyChanged, valid=not problems, digest=self.policy_file.current.digest, problems=problems
+            )
+
+    def _first_answers(self) -> None:
+        """Wait, within bounds, until every collection and every vault has answered or failed."""
+        ends = self.clock.monotonic() + FIRST_ANSWERS
+        silent = set(self._scopes())
+        asked: set[str] = set()
+        while not self.stopping.is_set() and self.clock.monotonic() < ends:
+            if not silent:
+                if not asked:
+                    wanted = self.engine.wanted()
+                    asked = set(wanted)
+                    for host, names in wanted.items():
+                        self._ask_vault(host, frozenset(names))
+                if asked <= set(self.context.world.vaults):
+                    break
+            try:
+                message = self.inbox.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if isinstance(message, Listed | Malfunction):
+                silent.discard(message.scope)
+            self.engine.take_in(message)
+        self.engine.settle()
+        self.engine.full()
+
+    def _save_last(self) -> None:
+        try:
+            self.engine.save()
+        except LedgerProblem as error:
+            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="ledger", detail=str(error)))
+
+    def _scopes(self) -> list[Scope]:
+        namespaces: tuple[str | None, ...] = self.settings.namespaces or (None,)
+        wide = [Scope(resource) for resource in CLUSTER_WIDE]
+        return wide + [Scope(resource, namespace) for resource in NAMESPACED for namespace in namespaces]
+
+    def _list(self, scope: Scope) -> Message:
+        try:
+            listing = list_all(
+                self.conn,
+                scope.resource,
+                scope.namespace,
+                fingerprints=self.installation.fingerprints if scope.resource == "secrets" else None,
+                label_selector=MANAGED if scope.resource == "secrets" else "",
+                keep=uses_secrets if scope.resource == "pods" else None,
+                page=self.context.policy.reading.list_page_size,
+            )
+        except (ApiProblem, Unreachable, BadAnswer) as error:
+            return Malfunction(scope, trouble_of(error))
+        self._versions[scope] = listing.resource_version
+        return Listed(scope, listing, gap=True)
+
+    def _follow(self, *, resume: bool) -> None:
+        for scope in self._scopes():
+            reflector = Reflector(
+                self.conn,
+                scope,
+                self.inbox.put,
+                fingerprints=self.installation.fingerprints if scope.resource == "secrets" else None,
+                label_selector=MANAGED if scope.resource == "secrets" else "",
+                keep=uses_secrets if scope.resource == "pods" else None,
+                resume=self._versions.get(scope, "") if resume else "",
+            )
+            self._reflectors.append(reflector)
+            reflector.start()
+
+    def _sweeper(self, host: str) -> Sweeper:
+        """The vault's sweeper, made at first use."""
+        sweeper = self._sweepers.get(host)
+        if sweeper is None:
+            rates = [rule.requests_per_second for rule in self.context.policy.vaults if rule.host == host]
+            client = self._make_vault(host, rates[0] if rates else 20.0)
+            sweeper = self._sweepers[host] = Sweeper(client, self.inbox.put, self.clock)
+            sweeper.learn(self._states(host))
+        return sweeper
+
+    def _start_sweepers(self) -> None:
+        for sweeper in self._sweepers.values():
+            sweeper.start()
+
+    def _states(self, host: str) -> dict[str, SourceState]:
+        return {key.name: known.state for key, known in self.context.memory.sources.items() if key.vault == host}
+
+    def _ask_vault(self, host: str, names: frozenset[str]) -> None:
+        sweeper = self._sweeper(host)
+        sweeper.start()
+        sweeper.ask(names)
+
+    def _emit(self, event: Event) -> None:
+        for subscriber in self.subscribers:
+            subscriber(event)
+
+    def say_start(self) -> None:
+        """What the ledger had to say when it was read; for when the subscribers are there."""
+        for text in self._ledger_words:
+            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="ledger", detail=text))
+        if not self.installation.found:
+            text = "the installation has a new key: what was seen before is unknown, nothing is restarted for it"
+            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="new-key", detail=text))
+
+
+def uses_secrets(pod: Pod) -> bool:
+    """Pods that consume no Secret at all are not kept."""
+    return any(spec.uses for spec in pod.containers)

@@ -1,0 +1,241 @@
+"""Puts one process together from its arguments: connection, policy, vaults, subscribers; and takes it apart again."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TextIO
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from agent import __version__
+from agent.clock import Clock
+from agent.cluster.connection import connect
+from agent.cluster.decode import BadAnswer
+from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
+from agent.cluster.reader import settle_garbage
+from agent.events import Event, PolicyChanged
+from agent.ledger import LedgerProblem
+from agent.loop import Agent, Settings
+from agent.model import ObjectKey, Refusal, WorkloadKey
+from agent.plan.decisions import Refuse
+from agent.policy import PolicyError, PolicyFile
+from agent.report import explain, log, scan
+from agent.report.kube import KubeEvents
+from agent.report.metrics import Metrics
+from agent.report.notes import Ref, externalsecret_ref, workload_ref
+from agent.report.recorder import Recorder
+from agent.report.table import findings_table
+from agent.server import Health, Server
+from agent.vault.client import VaultClient
+from agent.vault.connect_to import environment_address, session
+from agent.vault.credentials import credential
+from agent.vault.trouble import CredentialProblem
+
+EXIT_OK, EXIT_ERROR, EXIT_DRIFT = 0, 1, 2
+
+
+class Started:
+    """A process that is ready to work; ``agent`` is None if it could not be made, which has been said on stderr."""
+
+    def __init__(self, clock: Clock, metrics: Metrics, registry: CollectorRegistry) -> None:
+        self.clock, self.metrics, self.registry = clock, metrics, registry
+        self.agent: Agent | None = None
+        self.events: KubeEvents | None = None
+
+    def run(self, host: str, port: int) -> int:
+        """Follow and heal until stopped; serve metrics and probes."""
+        agent = self._agent()
+        health = Health(agent.context.policy.interval, self.clock.monotonic)
+        server = Server(self.registry, health, host, port)
+        try:
+            bound = server.start()
+        except OSError as error:
+            return complain("cannot listen", f"{host}:{port}", f"{error.strerror}; choose another --port")
+        structlog.get_logger().info(f"listening on {host}:{bound}", port=bound)
+
+        def ended(monotonic: float) -> None:
+            health.interval = agent.context.policy.interval
+            health.cycle_ended(monotonic)
+
+        try:
+            agent.run(ended)
+        except LedgerProblem as error:
+            return complain("the ledger", str(error), "end the other agent, or wait: this one starts again and reads it anew")
+        finally:
+            server.stop()
+        return EXIT_OK
+
+    def once(self, deadline: float, out: TextIO) -> int:
+        """One comparison and its healing; the table of what remains goes to ``out``."""
+        agent = self._agent()
+        try:
+            agent.once(deadline)
+        except LedgerProblem as error:
+            return complain("the ledger", str(error), "end the other agent, or run again")
+        return self._result(agent, "table", out, agent.context.refusals())
+
+    def scan(self, output: str, out: TextIO) -> int:
+        """One comparison, nothing written."""
+        agent = self._agent()
+        agent.scan()
+        return self._result(agent, output, out, planned_refusals(agent))
+
+    def explain(self, namespace: str, name: str, output: str, out: TextIO) -> int:
+        """One chain."""
+        agent = self._agent()
+        agent.scan()
+        told = explain.gather(agent.engine, ObjectKey(namespace, name))
+        if told is None:
+            where = f"ExternalSecret {namespace}/{name}"
+            return complain("there is no such object", where, f"kubectl -n {namespace} get externalsecrets lists them")
+        out.write(explain.tree(told) if output == "tree" else explain.as_json(told).decode() + "\n")
+        return self._code(agent)
+
+    def _result(self, agent: Agent, output: str, out: TextIO, refusals: list[Refusal]) -> int:
+        findings, now = agent.engine.all_findings(), agent.context.now
+        if output == "json":
+            out.write(scan.scan_json(findings, refusals, now).decode() + "\n")
+        else:
+            out.write(findings_table(findings, refusals, now))
+        return self._code(agent)
+
+    def _code(self, agent: Agent) -> int:
+        for subject, trouble in sorted(agent.engine.troubles.items()):
+            sys.stderr.write(f"{subject}: {trouble.cause}: {trouble.detail}\n")
+        for line in agent.engine.malformed_now():
+            sys.stderr.write(f"{line}\n")
+        if any(finding.is_drift for finding in agent.engine.all_findings()):
+            return EXIT_DRIFT
+        return EXIT_ERROR if agent.engine.troubles else EXIT_OK
+
+    def _agent(self) -> Agent:
+        if self.agent is None:
+            raise RuntimeError("used without an agent")
+        return self.agent
+
+
+def planned_refusals(agent: Agent) -> list[Refusal]:
+    """What would be refused now; every gate of the real run is asked."""
+    found: list[Refusal] = []
+    for chain in agent.engine.chains.reports:
+        decision = agent.engine.chains.decision(chain)
+        if isinstance(decision, Refuse):
+            found.append(decision.refusal)
+    for workload in agent.engine.workloads.stale_containers():
+        pair = agent.engine.workloads.decision(workload)
+        if pair is not None and isinstance(pair[1], Refuse):
+            found.append(pair[1].refusal)
+    return found
+
+
+@contextlib.contextmanager
+def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -> Iterator[Started]:
+    """Everything a command needs, from its arguments; undone at the end."""
+    log.configure(arguments.log_format, arguments.log_level)
+    clock, registry = Clock(), CollectorRegistry()
+    metrics = Metrics(registry)
+    started = Started(clock, metrics, registry)
+    try:
+        started.agent = _make(arguments, access, clock, metrics, started)
+    except PolicyError as error:
+        sys.stderr.write(f"{error}\n")
+    except ConnectionProblem as error:
+        complain(error.what, error.where, error.next_step)
+    except CredentialProblem as error:
+        complain("no identity for the vaults", str(error), "set the variables, or choose another --vault-credential")
+    except ValueError as error:
+        complain("a wrong setting", str(error), "correct it")
+    except (ApiProblem, Unreachable, BadAnswer) as error:
+        complain("the API server", str(error), "check that it is reachable and that this identity may read its ledger")
+    try:
+        yield started
+    except (ApiProblem, Unreachable, BadAnswer) as error:
+        complain("the API server", str(error), "try again")
+        started.agent = None
+        raise SystemExit(EXIT_ERROR) from None
+    finally:
+        if started.events is not None:
+            started.events.close(2.0)
+        if started.agent is not None:
+            started.agent.close()
+
+
+def _make(
+    arguments: argparse.Namespace, access: Literal["read", "heal"], clock: Clock, metrics: Metrics, started: Started
+) -> Agent:
+    policy = PolicyFile(arguments.policy)
+    conn = connect(
+        arguments.kubeconfig, arguments.context, clock=clock, on_request=metrics.api_request,
+        user_agent=f"secret-drift-agent/{__version__} (python {platform.python_version()})",
+    )  # fmt: skip
+    settings = Settings(
+        namespaces=tuple(dict.fromkeys(arguments.namespace)), agent_namespace=arguments.agent_namespace, access=access
+    )
+    agent = Agent(settings, conn, policy, vault_maker(arguments, clock, metrics), clock)
+    settle_garbage()
+    agent.subscribers += _subscribers(agent, metrics, started, access)
+    agent.context.tell(PolicyChanged, valid=True, digest=policy.current.digest)
+    agent.say_start()
+    return agent
+
+
+def _subscribers(
+    agent: Agent, metrics: Metrics, started: Started, access: str
+) -> list[Callable[[Event], None]]:
+    subscribers: list[Callable[[Event], None]] = [metrics]
+    if access == "read":
+        return subscribers
+    subscribers.append(log.Log())
+    writer, conn = agent.context.writer, agent.conn
+    assert writer is not None
+    recorder = Recorder(read=lambda key: _event_json(conn, key), create=writer.create, patch=writer.patch)
+    world = agent.context.world
+
+    def ref(about: ObjectKey | WorkloadKey) -> Ref | None:
+        if isinstance(about, WorkloadKey):
+            workload = world.workloads.get(about)
+            return workload_ref(workload) if workload is not None else None
+        es = world.external_secrets.get(about)
+        return externalsecret_ref(es) if es is not None else None
+
+    started.events = KubeEvents(recorder, ref, enabled=lambda: agent.context.policy.mode == "heal")
+    subscribers.append(started.events)
+    return subscribers
+
+
+def _event_json(conn: Any, key: ObjectKey) -> bytes | None:
+    try:
+        body: bytes = conn.request("GET", f"/api/v1/namespaces/{key.namespace}/events/{key.name}").body
+    except ApiProblem as error:
+        if error.code == 404:
+            return None
+        raise
+    return body
+
+
+def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> Callable[[str, float], VaultClient]:
+    """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, ValueError."""
+    http = session(environment_address(os.environ))
+    identity = credential(arguments.vault_credential, http)
+
+    def make(host: str, requests_per_second: float) -> VaultClient:
+        return VaultClient(
+            host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
+            on_request=metrics.vault_request,
+        )  # fmt: skip
+
+    return make
+
+
+def complain(what: str, where: str, next_step: str) -> int:
+    """One error on stderr: what, where, what to do next. Returns the exit code for it."""
+    sys.stderr.write(f"secret-drift-agent: {what}: {where}. {next_step}\n")
+    return EXIT_ERROR
+
+
