@@ -115,7 +115,10 @@ class World:
     async def data(self, name: str) -> dict[str, bytes] | None:
         """The decoded data of a Secret, None if it is not there."""
         found = await self.secret(name)
-        return found and {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+        if found is None:
+            return None
+        data: dict[str, str] = found.get("data") or {}
+        return {key: base64.b64decode(value) for key, value in data.items()}
 
     async def force_sync(self, name: str, value: str = "1", key: str = FORCE) -> str:
         """Annotate; answers the syncedResourceVersion that will acknowledge it."""
@@ -190,9 +193,7 @@ def start(w: World) -> None:
 
 async def create_cluster_store(w: World, name: str, vault: str, **spec: Any) -> None:
     with suppress(ApiError):
-        await w.client.create(
-            CLUSTER_SECRET_STORES, None, store(vault, name, kind="ClusterSecretStore", **spec)
-        )
+        await w.client.create(CLUSTER_SECRET_STORES, None, store(vault, name, kind="ClusterSecretStore", **spec))
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:

@@ -136,8 +136,11 @@ def test_cron_schedules(schedule: str, moment: str, expected: bool) -> None:
     assert Schedule.parse(schedule).fires(datetime.fromisoformat(moment).replace(tzinfo=UTC)) is expected
 
 
-@pytest.mark.parametrize("schedule", ["", "* * * *", "* * * * * *", "@every 1h", "TZ=Europe/Berlin 0 1 * * *",
-                                      "60 * * * *", "* * * * 7", "5-1 * * * *", "*/0 * * * *", "0 0 L * *"])  # fmt: skip
+@pytest.mark.parametrize(
+    "schedule",
+    ["", "* * * *", "* * * * * *", "@every 1h", "TZ=Europe/Berlin 0 1 * * *", "60 * * * *", "* * * * 7", "5-1 * * * *",
+     "*/0 * * * *", "0 0 L * *"],
+)  # fmt: skip
 def test_schedules_not_understood_are_refused(schedule: str) -> None:
     """What is not understood is refused, never taken for closed or open."""
     with pytest.raises(NotReproducible):

@@ -121,7 +121,7 @@ def test_plain_property_paths(document: str, path: str, expected: bytes) -> None
 
 @pytest.mark.parametrize(
     ("document", "path"),
-    [('{"a":{"b":1}}', path) for path in ("*", "a.*", "a|b", "@this", "a.#.b", "a?", "{a}", "a.@keys", ".a", "a.", "!x")]
+    [('{"a":{"b":1}}', p) for p in ("*", "a.*", "a|b", "@this", "a.#.b", "a?", "{a}", "a.@keys", ".a", "a.", "!x")]
     + [('{"a":1,}', "a"), ('x {"a":1}', "a"), ('"{"', "a"), ('{"a":{}}', "a.#"), ('{"":1}', "a..b")],
 )  # fmt: skip
 def test_doubtful_properties_are_refused(document: str, path: str) -> None:
@@ -138,7 +138,8 @@ def test_regexps_that_could_differ_are_refused(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "template", ["{{ .a | upper }}", "{{- .a }}", "{{ .a.b }}", "{{ $x }}", "{{", "{{/* c */}}", "{{ if .a }}x{{ end }}"]
+    "template",
+    ["{{ .a | upper }}", "{{- .a }}", "{{ .a.b }}", "{{ $x }}", "{{", "{{/* c */}}", "{{ if .a }}x{{ end }}"],
 )
 def test_templates_with_more_than_fields_are_refused(template: str) -> None:
     """Functions, control flow, trimming and comments are refused."""
@@ -174,8 +175,8 @@ def test_the_new_sdks_error_text() -> None:
 def test_the_legacy_sdks_error_text() -> None:
     """The legacy SDK reports everything in one line, the inner error as JSON."""
     assert sdkerrors.legacy_sdk("GetSecret", ANSWER) == (
-        "keyvault.BaseClient#GetSecret: Failure responding to request: StatusCode=403 -- Original Error: autorest/azure: "
-        'Service returned an error. Status=403 Code="Forbidden" Message="No <\\"x\\">" '
+        "keyvault.BaseClient#GetSecret: Failure responding to request: StatusCode=403 -- Original Error: "
+        'autorest/azure: Service returned an error. Status=403 Code="Forbidden" Message="No <\\"x\\">" '
         'InnerError={"code":"ForbiddenByRbac"}'
     )
 

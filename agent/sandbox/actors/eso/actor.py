@@ -19,6 +19,7 @@ from agent.sandbox.client import EXTERNAL_SECRETS, SECRETS, ApiError, KubeClient
 from agent.sandbox.clock import WorldClock
 
 _log = logging.getLogger(__name__)
+_NEWS = ("uid", "generation", "labels", "annotations", "finalizers", "deletionTimestamp")
 
 
 class EsoActor:
@@ -46,7 +47,9 @@ class EsoActor:
         self._stores = Stores(client, clock, fetch)
         self._external_secrets = Cache(client, EXTERNAL_SECRETS, self._external_secret_changed)
         self._secrets = Cache(client, SECRETS, self._secret_changed)
-        self._reconciler = Reconciler(client, clock, self._stores, self._external_secrets, self._secrets)
+        self._reconciler = Reconciler(
+            client, clock, self._stores, self._external_secrets, self._secrets, expect=self._is_news
+        )
         self._seen: dict[Key, Any] = {}
         self._targets: dict[Key, set[Key]] = {}
         self._target_of: dict[Key, Key] = {}
@@ -135,11 +138,18 @@ class EsoActor:
             self.refused.pop(key, None)
             self._queue.forget(key)
             return
-        fields = ("uid", "generation", "labels", "annotations", "finalizers", "deletionTimestamp")
-        seen = [metadata.get(field) or None for field in fields]
-        if self._seen.get(key) != seen:
-            self._seen[key] = seen
+        if self._is_news(external_secret):
             self._queue.add(key)
+
+    def _is_news(self, external_secret: Object) -> bool:
+        """Whether this is a state, apart from the status, that was neither seen last nor expected; now it is."""
+        metadata = external_secret["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        seen = [metadata.get(name) or None for name in _NEWS]
+        if self._seen.get(key) == seen:
+            return False
+        self._seen[key] = seen
+        return True
 
     def _index(self, key: Key, secret: Key | None) -> None:
         old = self._target_of.pop(key, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,24 @@ class Outcome:
 
 
 class Reconciler:
-    """Takes an ExternalSecret from the cache and makes its Secret so."""
+    """Takes an ExternalSecret from the cache and makes its Secret so.
+
+    ``expect`` is told of each state of the ExternalSecret's metadata that an own write is about to bring: the watch's
+    news of it is no reason to come again.
+    """
 
     def __init__(
-        self, client: KubeClient, clock: WorldClock, stores: stores.Stores, external_secrets: Cache, secrets: Cache
+        self,
+        client: KubeClient,
+        clock: WorldClock,
+        stores: stores.Stores,
+        external_secrets: Cache,
+        secrets: Cache,
+        *,
+        expect: Callable[[Object], object],
     ) -> None:
         self.delay = 0.0
+        self._expect = expect
         self._client, self._clock, self._stores = client, clock, stores
         self._external_secrets, self._secrets = external_secrets, secrets
         self._recorder = Recorder(client, clock)
@@ -245,6 +258,7 @@ class Reconciler:
     async def _patch_finalizers(self, external_secret: Object, finalizers: list[str]) -> Object:
         metadata = external_secret["metadata"]
         patch = {"metadata": {"finalizers": finalizers or None}}
+        self._expect({**external_secret, "metadata": {**metadata, "finalizers": finalizers}})
         resource = self._external_secrets.resource
         answer = await self._client.merge_patch(resource, metadata["namespace"], metadata["name"], patch)
         return self._external_secrets.wrote(answer)
