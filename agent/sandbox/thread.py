@@ -8,6 +8,9 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
+from agent.sandbox.client import Object
+from agent.sandbox.world import Options, Sandbox
+
 T = TypeVar("T")
 
 
@@ -58,3 +61,58 @@ class LoopThread:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class SandboxThread:
+    """``with SandboxThread() as world``: a running world beside synchronous code.
+
+    ``sandbox`` is the world itself; touch its parts through ``call`` and ``run`` only, or read what never changes.
+    """
+
+    def __init__(self, options: Options | None = None, *, strict: bool = True) -> None:
+        self._options, self._strict = options, strict
+        self._loop = LoopThread()
+        self.sandbox: Sandbox
+
+    def __enter__(self) -> SandboxThread:
+        self._loop.__enter__()
+        try:
+            self.sandbox = self.call(lambda: Sandbox(self._options, strict=self._strict))
+            self.run(self.sandbox.__aenter__())
+        except BaseException:
+            self._loop.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.run(self.sandbox.__aexit__(kind, error, trace))
+        finally:
+            self._loop.__exit__(None, None, None)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = 30.0) -> T:
+        """Run to its end in the world's loop. Raises what it raises, TimeoutError after ``timeout`` seconds."""
+        return self._loop.run(coroutine, timeout)
+
+    def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a plain function in the world's loop."""
+        return self._loop.call(function, *args, **kwargs)
+
+    def apply(self, *objects: Object) -> None:
+        """Create or replace objects as the admin. Raises ApiError, KeyError."""
+        self.run(self.sandbox.apply(*objects))
+
+    def seed(self, *objects: Object) -> None:
+        """Put objects into the API server as given, with their past."""
+
+        def seed() -> None:
+            for obj in objects:
+                self.sandbox.api.seed(obj)
+
+        self.call(seed)
+
+    def advance(self, seconds: float) -> None:
+        """Move the world's clock forward."""
+        self.call(self.sandbox.clock.advance, seconds)

@@ -1,0 +1,180 @@
+"""The embedded world: an API server, a Key Vault, and the actors that bring them to life, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from agent.sandbox.actors.budgets import BudgetController
+from agent.sandbox.actors.controller import Stores
+from agent.sandbox.actors.eso import EsoActor, Identity, VaultReader
+from agent.sandbox.actors.kubelet import Backends, Kubelet, Settings
+from agent.sandbox.actors.workloads import WorkloadController
+from agent.sandbox.apiserver import ApiServer
+from agent.sandbox.apply import Applier
+from agent.sandbox.client import KubeClient, Object
+from agent.sandbox.clock import WorldClock
+from agent.sandbox.keyvault import KeyVault
+from agent.sandbox.pki import authority
+
+AGENT_NAMESPACE = "secret-drift-agent"
+"""Where the agent keeps its ledger."""
+USERS = {
+    "agent": "the agent",
+    "admin": "whoever shapes the world: tests, the demo, the command line",
+    "system:eso": "External Secrets Operator",
+    "system:controllers": "the workload and disruption controllers",
+    "system:kubelet": "scheduler and kubelets",
+}
+"""Who may log in to the API server, by user name."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a world is made of. Every actor exists in any case; one that is left out merely does not run."""
+
+    eso: bool = True
+    workloads: bool = True
+    """The controllers of Deployments and other workloads, and of PodDisruptionBudgets."""
+    kubelet: bool = True
+    concurrent_syncs: int = 1
+    """ESO's flag ``--concurrent``."""
+    nodes: tuple[str, ...] = ("node-1", "node-2", "node-3")
+    node_settings: Settings = field(default_factory=Settings)
+    gc: bool = True
+
+
+class Sandbox:
+    """A running world: ``async with Sandbox() as sandbox``. Everything in it belongs to that event loop.
+
+    ``clock``, ``api`` (API server), ``vaults`` (Key Vault), ``eso``, ``kubelet``, ``workloads``, ``budgets`` and
+    ``backends`` may be used directly. ``tokens`` holds a bearer token by user name. An actor that fails is noted in
+    ``problems``; the end of the block raises them as an ExceptionGroup, unless ``strict`` is off.
+    """
+
+    def __init__(self, options: Options | None = None, *, strict: bool = True) -> None:
+        self.options = options or Options()
+        self.problems: list[Exception] = []
+        self.clock = WorldClock()
+        self.authority = authority()
+        self.tokens = {user: secrets.token_urlsafe(24) for user in USERS}
+        self.assertion = secrets.token_urlsafe(24)
+        """The federated token by which the agent logs in to the vaults' login host."""
+        self._eso_secret = secrets.token_urlsafe(24)
+        by_token = {token: user for user, token in self.tokens.items()}
+        self.api = ApiServer(self.clock, tls=self.authority.server, tokens=by_token, gc=self.options.gc)
+        self.api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT_NAMESPACE}})
+        self.vaults = KeyVault(self.clock, tls=self.authority.server)
+        self.backends = Backends()
+        self._strict = strict
+        self._stack = AsyncExitStack()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.eso: EsoActor
+        self.kubelet: Kubelet
+        self.workloads: WorkloadController
+        self.budgets: BudgetController
+        self.admin: KubeClient
+
+    async def __aenter__(self) -> Sandbox:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+        if self._strict and self.problems and error is None:
+            raise ExceptionGroup("actors of the sandbox failed", self.problems)
+
+    async def apply(self, *objects: Object) -> None:
+        """Create or replace objects as the admin; missing namespaces are created. Raises ApiError, KeyError."""
+        await Applier(self.admin).apply(*objects)
+
+    async def _start(self) -> None:
+        self._grant()
+        await self.vaults.start()
+        self._stack.push_async_callback(self.vaults.stop)
+        await self.api.start()
+        self._stack.push_async_callback(self.api.stop)
+        self.admin = await self._client("admin", "admin")
+        await self._make_eso()
+        await self._make_cluster()
+
+    def _grant(self) -> None:
+        login = self.vaults.login
+        login.register("agent", assertion=self.assertion)
+        login.register("eso", secret=self._eso_secret)
+        self.vaults.grant("agent", list=True, get=False)
+        self.vaults.grant("eso", list=True, get=True)
+
+    async def _client(self, user: str, manager: str) -> KubeClient:
+        client = KubeClient(self.api.url, tls=self.authority.client, token=self.tokens[user], field_manager=manager)
+        return await self._stack.enter_async_context(client)
+
+    async def _make_eso(self) -> None:
+        reader = VaultReader(
+            ("127.0.0.1", self.vaults.port),
+            tls=self.authority.client,
+            clock=self.clock,
+            identity=Identity(client_id="eso", secret=self._eso_secret),
+        )
+        await self._stack.enter_async_context(reader)
+        client = await self._client("system:eso", "external-secrets")
+        self.eso = EsoActor(client, self.clock, reader, concurrent=self.options.concurrent_syncs)
+        if self.options.eso:
+            self._run(self.eso.run(), "ESO")
+
+    async def _make_cluster(self) -> None:
+        """Two sets of stores: the controllers and the kubelet are different users, and see the world each by itself."""
+        controllers = await self._client("system:controllers", "kube-controller-manager")
+        shared = Stores(controllers)
+        self.workloads = WorkloadController(controllers, self.clock, stores=shared)
+        self.budgets = BudgetController(controllers, self.clock, stores=shared)
+        if self.options.workloads:
+            self._run(shared.run(), "watches of the controllers")
+            self._run(self.workloads.run(), "workload controller")
+            self._run(self.budgets.run(), "disruption controller")
+        self.kubelet = Kubelet(
+            await self._client("system:kubelet", "kubelet"),
+            self.clock,
+            nodes=self.options.nodes,
+            settings=self.options.node_settings,
+            backends=self.backends,
+        )
+        self.api.log_provider = self.kubelet.logs
+        if self.options.kubelet:
+            self._run(self.kubelet.run(), "kubelet")
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        problem = error if isinstance(error, Exception) else RuntimeError(f"{task.get_name()} ended by itself: {error}")
+        problem.add_note(f"actor: {task.get_name()}")
+        self.problems.append(problem)
+        _log.error("%s failed and does nothing any more: %r", task.get_name(), problem)
+
+    async def _stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._stack.aclose()
