@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,58 +16,62 @@ _LONGEST_MESSAGE = 1000
 _MOST_WARNINGS = 200
 
 
-class ObjectRef(NamedTuple):
-    """What an Event is about. ``namespace`` is empty for cluster-scoped objects."""
+EventType = Literal["Normal", "Warning"]
 
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str
+
+class ObjectRef(Protocol):
+    """What an Event is about (``involvedObject``). ``namespace`` is empty for cluster-scoped objects."""
 
     @property
-    def event_namespace(self) -> str:
-        """Where its Events live."""
-        return self.namespace or "default"
+    def api_version(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """An Event of ours, before it is written."""
+class Occurrence(NamedTuple):
+    """What an Event says, and when (unix seconds of the API server's clock) how many more times."""
 
-    regarding: ObjectRef
-    type: Literal["Normal", "Warning"]
+    type: EventType
     reason: str
     message: str
+    at: float
+    times: int
 
-    @property
-    def key(self) -> ObjectKey:
-        """Equal Events have equal names, so that a repetition raises a count instead of adding an object."""
-        digest = hashlib.sha256("\0".join((*self.regarding, self.type, self.reason, self.message)).encode()).hexdigest()
-        return ObjectKey(self.regarding.event_namespace, f"{self.regarding.name[:200].rstrip('-.')}.{digest[:16]}")
-
-    def body(self, component: str, at: float) -> dict[str, object]:
-        """The API's JSON form of its first occurrence."""
-        regarding = self.regarding
+    def body(self, key: ObjectKey, regarding: ObjectRef, component: str) -> dict[str, object]:
+        """The API's JSON form of a new Event."""
+        involved = {
+            "apiVersion": regarding.api_version,
+            "kind": regarding.kind,
+            "name": regarding.name,
+            "uid": regarding.uid,
+        }
+        if regarding.namespace:
+            involved["namespace"] = regarding.namespace
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": self.key.name, "namespace": self.key.namespace},
-            "involvedObject": {
-                "apiVersion": regarding.api_version,
-                "kind": regarding.kind,
-                "name": regarding.name,
-                "uid": regarding.uid,
-            }
-            | ({"namespace": regarding.namespace} if regarding.namespace else {}),
-            "type": self.type,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "involvedObject": involved,
             "reason": self.reason,
-            "message": self.message[:_LONGEST_MESSAGE],
             "source": {"component": component},
             "reportingComponent": component,
             "reportingInstance": component,
-            "firstTimestamp": rfc3339(at),
-            "lastTimestamp": rfc3339(at),
-            "count": 1,
+            "firstTimestamp": rfc3339(self.at),
+        } | self.patch(0)
+
+    def patch(self, before: int) -> dict[str, object]:
+        """The merge patch for an Event that had been counted ``before`` times."""
+        return {
+            "type": self.type,
+            "message": self.message[:_LONGEST_MESSAGE],
+            "lastTimestamp": rfc3339(self.at),
+            "count": before + self.times,
         }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -21,6 +23,7 @@ Keep = Callable[[Any], bool]
 _RESTARTS = 3
 _PAGE_BYTES = 8 << 20
 _SMALLEST_PAGE = 25
+_CONTINUE = re.compile(rb'(?:(?!"items":).)*?"metadata":\s*\{[^{}]*?"continue":\s*"([^"\\]+)"')
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,14 @@ def list_all(
     return pages.read(0)
 
 
+class _Version(msgspec.Struct, rename="camel"):
+    resource_version: str
+
+
+class _Versioned(msgspec.Struct):
+    metadata: _Version
+
+
 class _Pages:
     """One listing in the making."""
 
@@ -96,27 +107,34 @@ class _Pages:
         self.midway = False
         items: list[Any] = []
         malformed: list[Malformed] = []
-        size, token = 0, ""
+        size = 0
         asked_at = self._conn.server_now()
-        while True:
-            body = self._get(limit, token).body
-            page = decode_page(self._resource.plural, body, self._fingerprints)
-            self.midway = True
-            size += len(body)
-            items += page.items if self._keep is None else filter(self._keep, page.items)
-            malformed += page.malformed
-            if not page.continue_token:
-                return Listing(
-                    items=items,
-                    resource_version=page.resource_version,
-                    asked_at=asked_at,
-                    answered_at=self._conn.server_now(),
-                    malformed=tuple(malformed),
-                    bytes=size,
-                )
-            token = page.continue_token
-            if limit > _SMALLEST_PAGE and len(body) > _PAGE_BYTES:
-                limit = max(_SMALLEST_PAGE, limit * _PAGE_BYTES // len(body))
+        body = self._get(limit, "").body
+        with ThreadPoolExecutor(1, "next-page") as ahead:
+            while True:
+                self.midway = True
+                size += len(body)
+                if limit > _SMALLEST_PAGE and len(body) > _PAGE_BYTES:
+                    limit = max(_SMALLEST_PAGE, limit * _PAGE_BYTES // len(body))
+                token = _continuation(body)
+                coming = ahead.submit(self._get, limit, token) if token else None
+                page = decode_page(self._resource.plural, body, self._fingerprints)
+                items += page.items if self._keep is None else filter(self._keep, page.items)
+                malformed += page.malformed
+                if not page.continue_token:
+                    break
+                if coming is not None and token == page.continue_token:
+                    body = coming.result().body
+                else:
+                    body = self._get(limit, page.continue_token).body
+        return Listing(
+            items=items,
+            resource_version=page.resource_version,
+            asked_at=asked_at,
+            answered_at=self._conn.server_now(),
+            malformed=tuple(malformed),
+            bytes=size,
+        )
 
     def _get(self, limit: int, token: str) -> Answer:
         query = {"limit": str(limit)} if limit else {}
@@ -127,6 +145,15 @@ class _Pages:
             query |= self._query
         path = self._resource.path(self._namespace)
         return self._conn.request("GET", path, query=query, accept=self._resource.accept, read_timeout=60.0)
+
+
+def _continuation(body: bytes) -> str:
+    """The token of the next page, found before the page is decoded, so that the next can be under way meanwhile.
+
+    API servers write the metadata of a list before its items. Empty where they do not: then nothing is gained or lost.
+    """
+    found = _CONTINUE.match(body[:4096])
+    return found[1].decode() if found else ""
 
 
 def get(
@@ -148,6 +175,18 @@ def get(
             return None
         raise
     return decode_object(resource, answer.body, fingerprints)
+
+
+def version_of(conn: Connection, resource: str, key: ObjectKey) -> str:
+    """The resourceVersion that an object has now, for a write that must hit this very state.
+
+    Raises ApiProblem (404 for an absent one), Unreachable, BadAnswer.
+    """
+    body = conn.request("GET", RESOURCES[resource].path(key.namespace, key.name)).body
+    try:
+        return msgspec.json.decode(body, type=_Versioned).metadata.resource_version
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadAnswer(f"{resource} {key} cannot be read") from None
 
 
 def budgets(conn: Connection, namespace: str) -> list[Budget]:

@@ -14,7 +14,7 @@ import msgspec
 from agent.cluster.connection import Answer, Connection
 from agent.cluster.decode import BadAnswer, decode_object
 from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused
-from agent.cluster.notes import Note, count_of, rfc3339
+from agent.cluster.notes import EventType, ObjectRef, Occurrence, count_of
 from agent.cluster.resources import RESOURCES, WORKLOAD_PLURALS
 from agent.cluster.stored import Stored, StoredKind, decode_stored, encode_stored
 from agent.model import ExternalSecret, ObjectKey, WorkloadKey
@@ -88,37 +88,42 @@ class Writer:
         }
         self._patch(WORKLOAD_PLURALS[key.kind], ObjectKey(key.namespace, key.name), patch)
 
-    def event(self, note: Note) -> None:
-        """Leave an Event; one that is there already counts once more."""
-        key = note.key
-        count = self._event_counts.get(key)
-        if count is None and self._create_event(note):
-            count = 0
-        elif count is None:
-            count = count_of(self._conn.request("GET", RESOURCES["events"].path(*key)).body)
-            self._count_event(note, count)
-        else:
-            self._count_event(note, count)
+    def event(
+        self, regarding: ObjectRef, type: EventType, reason: str, message: str, at: float, *, name: str, times: int = 1
+    ) -> None:
+        """Count ``times`` more of the Event ``name`` on an object, making it if need be.
+
+        ``at`` (unix seconds of the API server's clock) becomes its newest time, ``message`` its text.
+        """
+        key = ObjectKey(regarding.namespace or "default", name)
+        new = Occurrence(type, reason, message, at, times)
+        before = self._event_counts.get(key)
+        if before is None and not self._create_event(key, regarding, new):
+            before = count_of(self._conn.request("GET", RESOURCES["events"].path(*key)).body)
+        if before is not None and not self._count_event(key, new, before):
+            before = None
+            self._create_event(key, regarding, new)
         if len(self._event_counts) >= _REMEMBERED_EVENTS:
             self._event_counts.clear()
-        self._event_counts[key] = count + 1
+        self._event_counts[key] = (before or 0) + times
 
-    def _create_event(self, note: Note) -> bool:
-        """False if it exists. Events are gone after an hour, and come back with a new count."""
+    def _create_event(self, key: ObjectKey, regarding: ObjectRef, new: Occurrence) -> bool:
+        """False if it exists already, from another process of ours."""
         try:
-            self.create("events", note.key.namespace, note.body(self._component, self._conn.server_now()))
+            self.create("events", key.namespace, new.body(key, regarding, self._component))
         except Conflict:
             return False
         return True
 
-    def _count_event(self, note: Note, count: int) -> None:
-        patch = {"count": count + 1, "lastTimestamp": rfc3339(self._conn.server_now())}
+    def _count_event(self, key: ObjectKey, new: Occurrence, before: int) -> bool:
+        """False if it is gone: the API server forgets Events after an hour."""
         try:
-            self.patch("events", note.key, patch)
+            self.patch("events", key, new.patch(before))
         except ApiProblem as error:
-            if error.code != 404:
-                raise
-            self._create_event(note)
+            if error.code == 404:
+                return False
+            raise
+        return True
 
     def create_stored(self, stored: Stored) -> Stored:
         """Create a ConfigMap or Secret of our own. Raises Conflict if one of that name exists."""

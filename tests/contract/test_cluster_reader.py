@@ -9,7 +9,7 @@ from support.servers import Cluster
 
 from agent.cluster.decode import Malformed
 from agent.cluster.errors import ApiProblem, Unreachable
-from agent.cluster.reader import get, list_all
+from agent.cluster.reader import get, list_all, version_of
 from agent.model import Namespace, ObjectKey
 from agent.sandbox.apiserver.access import ForbidRule
 from agent.sandbox.apiserver.faults import FaultRule
@@ -101,6 +101,37 @@ def test_a_name_that_would_change_the_path_is_no_object(api: Cluster, name: str)
     """A name that a tenant made up to reach another path leads nowhere."""
     assert get(api.connect(), "secrets", ObjectKey("default", name)) is None
     assert not api.asked("secrets")
+
+
+def test_the_version_of_an_object_is_read_for_a_guarded_write(api: Cluster) -> None:
+    """A write that must hit one state first learns which state that is."""
+    api.seed(store("a"))
+    conn, key = api.connect(), ObjectKey("default", "a")
+    assert version_of(conn, "secretstores", key) == str(api.server.store.rv)
+    with pytest.raises(ApiProblem) as absent:
+        version_of(conn, "secretstores", ObjectKey("default", "b"))
+    assert absent.value.code == 404
+
+
+def test_pages_that_get_too_big_get_smaller(api: Cluster) -> None:
+    """Huge objects are read a few at a time, so that a page does not fill the memory."""
+    text = "x" * 900_000
+    secrets = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": f"s{i:03}", "namespace": "default"},
+            "data": {"k": text},
+        }
+        for i in range(60)
+    ]
+    api.seed(*secrets)
+    listing = list_all(api.connect(), "secrets", page=20)
+    assert len(listing.items) == 60
+    assert [entry.query["limit"] for entry in api.asked("secrets", "list")] == ["20", "20", "20"]
+    big = list_all(api.connect(), "secrets", page=40)
+    assert len(big.items) == 60
+    assert api.asked("secrets", "list")[-1].query["limit"] == "25"
 
 
 def test_a_forbidden_list_says_so(api: Cluster) -> None:

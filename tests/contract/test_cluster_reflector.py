@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from support.servers import Cluster, eventually
 
+from agent.cluster.reader import list_all
 from agent.cluster.reflector import (
     Changed,
     Confirmed,
@@ -106,6 +107,21 @@ def test_every_change_is_told_in_order(api: Cluster, follow: Callable[..., Follo
     follower.await_(Changed, 3)
     assert follower.changes() == [("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "b")]
     assert abs(follower.told(Changed)[0].observed_at - api.world_clock.now()) < 60
+
+
+def test_who_has_a_list_already_only_watches(api: Cluster) -> None:
+    """A follower that is given the version of a list goes on from there, without another list."""
+    api.seed(store("a"))
+    listing = list_all(api.connect(), "secretstores")
+    create(api, store("b"))
+    already = lists(api)
+    follower = Follower(api, resume=listing.resource_version)
+    try:
+        follower.await_(Changed)
+        assert follower.changes() == [("ADDED", "b")]
+        assert lists(api) == already
+    finally:
+        follower.reflector.stop()
 
 
 def test_a_broken_watch_resumes_where_it_was(api: Cluster, follow: Callable[..., Follower]) -> None:
