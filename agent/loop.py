@@ -207,6 +207,8 @@ class Agent:
         self.engine.take_in(message)
 
     def _nap(self) -> float:
+        if self.context.world.dirty_chains or self.context.world.dirty_workloads:
+            return 0.001
         wake = self.engine.next_wake()
         left = wake - self.context.now if wake is not None else LONGEST_SLEEP
         return min(max(0.005, left), LONGEST_SLEEP)
@@ -232,10 +234,10 @@ class Agent:
     def _first_answers(self) -> None:
         """Wait, within bounds, until every collection and every vault has answered or failed."""
         ends = self.clock.monotonic() + FIRST_ANSWERS
-        silent = set(self._scopes())
+        scopes = set(self._scopes())
         asked: set[str] = set()
         while not self.stopping.is_set() and self.clock.monotonic() < ends:
-            if not silent:
+            if scopes <= self.context.observer.heard:
                 if not asked:
                     wanted = self.engine.wanted()
                     asked = set(wanted)
@@ -247,8 +249,6 @@ class Agent:
                 message = self.inbox.get(timeout=0.5)
             except queue.Empty:
                 continue
-            if isinstance(message, Listed | Malfunction):
-                silent.discard(message.scope)
             self.engine.take_in(message)
         self.engine.settle()
         self.engine.full()

@@ -116,7 +116,8 @@ class Server:
         )
 
         def accept() -> asyncio.Protocol:
-            return http() if len(http.connections) < _MOST_CONNECTIONS else _Refusing()
+            full = len(http.connections) >= _MOST_CONNECTIONS
+            return _Refusing() if full or self._stopping.is_set() else http()
 
         server = await self._loop.create_server(accept, self._host, self._port, reuse_address=True)
         listening.set_result(server.sockets[0].getsockname()[1])
@@ -124,6 +125,9 @@ class Server:
             await self._stopping.wait()
         finally:
             server.close()
+            for _ in range(2):  # what is being accepted this very moment gets its protocol, and is closed with the rest
+                await asyncio.sleep(0)
+            http.pre_shutdown()
             await http.shutdown(1)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -143,6 +143,10 @@ class Chains:
             since = self.context.chain_memory(key).since.get(name, now)
             if (finding := workload_finding(report, workload, verdicts, since)) is not None:
                 found[name] = finding
+        if report.containers is State.AWAITING:
+            # Until the Secret is what it should be, what was found of the containers stands.
+            before = self.findings.get(key, {})
+            found |= {name: finding for name, finding in before.items() if finding.workload is not None}
         self.reports[key] = report
         self.links.update({(link, report.state(link)): 1 for link in Link})
         self.verdicts[key] = dict(by_workload)
@@ -221,10 +225,12 @@ class Chains:
         report = self.reports.get(key)
         if view is None or report is None:
             return
+        before = view.memory
         self._verify_sync(view)
-        self._verify_recreate(view)
-        view = self.view(key)
-        if view is None:
+        self._verify_recreate(self.view(key) or view)
+        if self.context.chain_memory(key) != before:
+            # What was under way has ended: judged anew before anything else is done.
+            self.context.world.dirty_chains.add(key)
             return
         decision = sync.decide(self._case(view, report))
         if isinstance(decision, Refuse):

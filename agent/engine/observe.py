@@ -36,6 +36,7 @@ class Observer:
         self.changed_secrets: set[ObjectKey] = set()
         self.changed_data: list[tuple[ObjectKey, tuple[str, ...]]] = []
         self.changed_sources: set[SourceKey] = set()
+        self.heard: set[Scope] = set()  # scopes that were listed, or could not be
         self.pending: list[Listed] = []
         self._held: list[Message] = []  # what came on a scope of `pending` after its list
         self.earliest_new: dict[
@@ -45,6 +46,8 @@ class Observer:
     def take(self, message: Message) -> None:
         """One message of a reflector."""
         scope = message.scope
+        if isinstance(message, Listed | Malfunction):
+            self.heard.add(scope)
         if any(listed.scope == scope for listed in self.pending):
             self._held.append(message)
             return

@@ -396,7 +396,8 @@ class Workloads:
         context, heal = self.context, case.heal
         assert heal is not None
         seconds = max(0.0, case.now - heal.batch_at)
-        context.tell(StagePassed, workload=case.key, stage=heal.stage, pods=decision.pods, seconds=seconds)
+        stage = "batch" if heal.stage == "batches" else heal.stage
+        context.tell(StagePassed, workload=case.key, stage=stage, pods=decision.pods, seconds=seconds)
         context.remember_heal(
             case.key,
             replace(

@@ -199,8 +199,8 @@ def deployment(name: str, namespace: str, replicas: int = 1, **given: Any) -> Ob
     """A Deployment whose pods bear the label ``app: NAME``.
 
     One container ``app`` is made of ``image``, ``env``, ``env_from`` and ``mounts`` (see ``container``); ``containers``
-    adds others. ``init``, ``volumes``, ``app``, ``one_per_node``: see ``pod_template``; ``pod``: other
-    fields of the pod spec; ``pod_labels``, ``pod_annotations``; ``labels``, ``annotations``: of the Deployment. All else: its spec.
+    adds others. ``init``, ``volumes``, ``app``, ``one_per_node``: see ``pod_template``; ``pod``: other fields of the
+    pod spec; ``pod_labels``, ``pod_annotations``; ``labels``, ``annotations``: of the Deployment. All else: its spec.
     """
     return _workload("Deployment", name, namespace, {"replicas": replicas, **given})
 

@@ -181,10 +181,12 @@ class Watches:
     async def _wait(self, watcher: Watcher, until: float) -> None:
         watcher.wake.clear()
         timer = asyncio.ensure_future(self._clock.sleep_until(until))
-        timer.add_done_callback(lambda _: watcher.wake.set())
+        timer.add_done_callback(wake := lambda _: watcher.wake.set())
         try:
             await watcher.wake.wait()
         finally:
+            # Cancelling ends the timer, too: left in place, the callback would wake the next wait, for ever.
+            timer.remove_done_callback(wake)
             timer.cancel()
 
 

@@ -120,7 +120,7 @@ class EsoActor:
             self.refused[key] = f"a malformed object: {error!r}"
             _log.exception("ExternalSecret %s/%s is left alone", *key)
             return Outcome()
-        except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("ExternalSecret %s/%s: %s", *key, error)
             return Outcome(backed_off=True)
         self.refused.pop(key, None)
@@ -132,7 +132,7 @@ class EsoActor:
         """Changes of the status alone are none."""
         metadata = external_secret["metadata"]
         key = (metadata["namespace"], metadata["name"])
-        self._index(key, None if kind == "DELETED" else (key[0], refresh.target_name(external_secret)))
+        self._index(key, None if kind == "DELETED" else (key[0], _target_name(external_secret)))
         if kind == "DELETED":
             self._seen.pop(key, None)
             self.refused.pop(key, None)
@@ -168,3 +168,12 @@ class EsoActor:
             return
         for key in self._targets.get((metadata["namespace"], metadata["name"]), ()):
             self._queue.add(key)
+
+
+def _target_name(external_secret: Object) -> str:
+    """The name of the Secret, also of an ExternalSecret that no sync could make sense of."""
+    try:
+        return refresh.target_name(external_secret)
+    except (KeyError, TypeError, AttributeError):
+        name: str = external_secret["metadata"]["name"]
+        return name

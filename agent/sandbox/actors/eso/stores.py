@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +13,11 @@ from agent.sandbox.actors.eso.errors import NotReproducible, ProviderError
 from agent.sandbox.actors.eso.status import with_condition
 from agent.sandbox.actors.eso.values import Provider
 from agent.sandbox.actors.eso.vault import VaultReader
-from agent.sandbox.client import CLUSTER_SECRET_STORES, NAMESPACES, SECRET_STORES, KubeClient, Object
+from agent.sandbox.client import CLUSTER_SECRET_STORES, NAMESPACES, SECRET_STORES, ApiError, KubeClient, Object
 from agent.sandbox.clock import WorldClock
 
 CONTROLLER_CLASS = "default"
+_log = logging.getLogger(__name__)
 
 
 class Stores:
@@ -85,8 +87,12 @@ class Stores:
         return any(_admits(condition, namespace, labels) for condition in conditions)
 
     async def _changed(self, kind: str, store: Object) -> None:
-        if kind != "DELETED":
+        if kind == "DELETED":
+            return
+        try:
             await self.validate(store)
+        except (ApiError, KeyError, TypeError, AttributeError) as error:
+            _log.warning("store %s is not validated: %r", store["metadata"]["name"], error)
 
 
 def is_ours(store: Object) -> bool:

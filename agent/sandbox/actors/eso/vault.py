@@ -177,7 +177,7 @@ class VaultClient:
             answer = await self._retried(full)
         except LoginRefused as refused:
             raise ProviderError(self._login_text(url, refused.answer)) from None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
             text = sdkerrors.unreachable(full, _detail(error), operation="" if self._new_sdk else operation)
             raise ProviderError(text) from None
         if answer.status == 200:
