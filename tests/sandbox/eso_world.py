@@ -133,7 +133,8 @@ class World:
             found = await self.external_secret(name)
             return found if found["status"].get("syncedResourceVersion") == version else None
 
-        return await self.until(check)
+        found: Object = await self.until(check)
+        return found
 
     async def events(self, name: str, reason: str = "") -> list[Object]:
         """The Events on an ExternalSecret, oldest first."""

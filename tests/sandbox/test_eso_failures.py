@@ -73,8 +73,8 @@ async def test_denied_and_disabled_in_the_words_of_the_legacy_sdk() -> None:
         await w.client.create(EXTERNAL_SECRETS, NS, external_secret("app", "key=secret/api-key", **spec))
         assert await _message(w) == (
             "error processing spec.data[0] (key: secret/api-key), err: keyvault.BaseClient#GetSecret: Failure "
-            "responding to request: StatusCode=403 -- Original Error: autorest/azure: Service returned an error. Status=403 "
-            'Code="Forbidden" Message="Operation get is not allowed on a disabled secret." '
+            "responding to request: StatusCode=403 -- Original Error: autorest/azure: Service returned an error. "
+            'Status=403 Code="Forbidden" Message="Operation get is not allowed on a disabled secret." '
             'InnerError={"code":"SecretDisabled"}'
         )
         vault.update("api-key", enabled=True)
@@ -278,6 +278,51 @@ async def test_what_this_eso_does_not_do_it_refuses_loudly() -> None:
             assert reason in w.eso.refused[NS, name]
             assert not (await w.external_secret(name)).get("status", {}).get("conditions")
             assert await w.events(name) == []
+
+
+@run
+async def test_malformed_objects_stop_nobody_else() -> None:
+    """An ExternalSecret or a store that makes no sense is refused by name; the others are synced."""
+    async with world() as w:
+        w.vaults.vault("prod-kv").set("k", "v1")
+        kind = {"apiVersion": "external-secrets.io/v1"}
+        await w.client.create(SECRET_STORES, NS, {**kind, "kind": "SecretStore", "metadata": {"name": "bare"}})
+        specs: list[dict[str, Any]] = [
+            {},
+            {"data": "x"},
+            {"data": [{}]},
+            {"target": {"template": "x"}},
+            {"dataFrom": [{"extract": 1}]},
+        ]
+        for number, spec in enumerate(specs):
+            metadata = {"name": f"bad-{number}", "namespace": NS}
+            body = {"secretStoreRef": {"name": "prod"}, **spec}
+            w.server.seed({**kind, "kind": "ExternalSecret", "metadata": metadata, "spec": body})
+        es = external_secret("lost", "k=k", secretStoreRef={"name": "bare"})
+        await w.client.create(EXTERNAL_SECRETS, NS, es)
+        await w.apply("good", "k=k")
+        assert await w.data("good") == {"k": b"v1"}
+        assert {(NS, "bad-1"), (NS, "bad-2"), (NS, "bad-3"), (NS, "bad-4"), (NS, "lost")} <= w.eso.refused.keys()
+
+
+@run
+async def test_a_vault_that_drops_connections_or_talks_nonsense_is_reported() -> None:
+    """No answer and no JSON are failures of the sync like any other."""
+    async with world() as w:
+        w.vaults.vault("prod-kv").set("k", "v1")
+        w.vaults.fault("garbage", identity="eso", times=1)
+        await w.client.create(EXTERNAL_SECRETS, NS, external_secret("app", "k=k"))
+        assert "unmarshalling type *azsecrets.Secret" in await _message(w)
+        await w.client.create(SECRET_STORES, NS, store("unknown-kv", "nowhere"))
+        es = external_secret("lost", "k=k", secretStoreRef={"name": "nowhere"})
+        await w.client.create(EXTERNAL_SECRETS, NS, es)
+
+        async def reported() -> Any:
+            w.clock.advance(10)
+            return await w.events("lost", "UpdateFailed")
+
+        await w.until(reported)
+        assert 'Get "https://unknown-kv.vault.azure.net/secrets/k/?api-version=7.6": ' in await _message(w, "lost")
 
 
 @run

@@ -102,6 +102,7 @@ class EsoActor:
                 outcome = await self._reconcile(key)
             finally:
                 self._queue.done(key)
+            await asyncio.sleep(0)  # thousands that need nothing must not hold up the rest of the world
             if outcome.backed_off:
                 self._queue.add_backed_off(key)
                 continue
