@@ -1,0 +1,299 @@
+"""A world, an agent, and a test between them: what every scenario is written with.
+
+``with Scenario() as s``: a sandbox in a thread, its files in a temporary directory, and helpers that look at the world
+from the test's own thread. What they show comes from the servers' stores and the kubelet's record, not from the agent.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import requests
+import yaml
+from support.killing import KillPoint, Request
+from support.policies import heal_policy
+from support.processes import AgentProcess, Result
+from support.report import dump
+
+from agent.sandbox.actors.kubelet import Received
+from agent.sandbox.apiserver.kinds import KINDS, Kind
+from agent.sandbox.client import Object
+from agent.sandbox.files import write_files
+from agent.sandbox.keyvault import Vault
+from agent.sandbox.thread import SandboxThread
+from agent.sandbox.world import AGENT_NAMESPACE, Options, Sandbox
+
+T = TypeVar("T")
+Write = tuple[str, str, str, str]
+"""(verb, resource, subresource, namespace/name)."""
+
+_KINDS: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
+_NOT_ACTIONS = ("events", "leases")
+_WRITES = ("create", "update", "patch", "delete", "deletecollection")
+
+
+class Scenario:
+    """One world and the agents that are started against it; all of them end with the block."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self._thread = SandboxThread(options)
+        self._temporary = TemporaryDirectory(prefix="scenario-")
+        self.directory = Path(self._temporary.name)
+        self.processes: list[AgentProcess] = []
+        self.environment: dict[str, str] = {}
+        self._pid: Future[int] = Future()
+        self._policy: Path | None = None
+
+    def __enter__(self) -> Scenario:
+        self._thread.__enter__()
+        self.environment = {**write_files(self.sandbox, self.directory), "PATH": "/usr/bin:/bin", "TZ": "UTC"}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for process in self.processes:
+                if not process.ended:
+                    process.kill()
+        finally:
+            self._thread.__exit__(kind, error, trace)
+            self._temporary.cleanup()
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The world; its parts are touched through ``call`` and ``run``."""
+        return self._thread.sandbox
+
+    def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function in the world's loop."""
+        return self._thread.call(function, *args, **kwargs)
+
+    def run(self, coroutine: Any) -> Any:
+        """Run a coroutine in the world's loop."""
+        return self._thread.run(coroutine)
+
+    # The world as the test shapes it.
+
+    def vault(self, name: str) -> Vault:
+        """A vault's store, made if need be; write to it through ``rotate`` or ``call``."""
+        return self.call(self.sandbox.vaults.vault, name)
+
+    def rotate(self, vault: str, name: str, value: str, **attributes: Any) -> str:
+        """Write a new version (see ``Vault.set`` for attributes); returns its id."""
+        return self.call(lambda: self.sandbox.vaults.vault(vault).set(name, value, **attributes)).version
+
+    def apply(self, *objects: Object) -> None:
+        """Create or replace objects as the admin; missing namespaces are created."""
+        self._thread.apply(*objects)
+
+    def seed(self, *objects: Object) -> None:
+        """Put objects in as given, with status and past."""
+        self._thread.seed(*objects)
+
+    def advance(self, seconds: float) -> None:
+        """Move the world's clock forward."""
+        self._thread.advance(seconds)
+
+    # The world as it is.
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """An object, such as ``get("Deployment", "shop", "backend")``."""
+        stored = self.call(self.sandbox.api.store.get, _KINDS[kind], namespace, name)
+        return stored.decoded() if stored else None
+
+    def objects(self, kind: str, namespace: str | None = None) -> list[Object]:
+        """All objects of a kind, in one namespace or all."""
+        return [stored.decoded() for stored in self.call(self.sandbox.api.store.scan, _KINDS[kind], namespace)]
+
+    def secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
+        """A Secret's data, decoded."""
+        found = self.get("Secret", namespace, name)
+        return found and {key: base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+
+    def pods(self, namespace: str, app: str | None = None) -> list[Object]:
+        """Pods that are not being deleted, by name; those of one workload by its label ``app``."""
+        alive = [pod for pod in self.objects("Pod", namespace) if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in alive if app in (None, (pod["metadata"].get("labels") or {}).get("app"))]
+
+    def running(self, namespace: str, app: str | None = None) -> list[Received]:
+        """What the containers hold that run now in pods not being deleted, by the kubelet's record."""
+        names = {pod["metadata"]["name"] for pod in self.pods(namespace, app)}
+        held = self.call(self.sandbox.kubelet.running, terminating=False)
+        return [each for each in held if each.namespace == namespace and each.pod in names]
+
+    def holds(self, namespace: str, pod: str, container: str = "app") -> dict[tuple[str, str], bytes | None]:
+        """(Secret, key) -> value that a running container holds. KeyError if it does not run."""
+        for each in self.running(namespace):
+            if (each.pod, each.container) == (pod, container):
+                return dict(each.source)
+        raise KeyError(f"container {container} of pod {namespace}/{pod} does not run")
+
+    def all_hold(self, namespace: str, app: str, secret: str, key: str, value: str | bytes | None) -> bool:
+        """Whether every running container of a workload that uses the key holds this value, and at least one does."""
+        wanted = value.encode() if isinstance(value, str) else value
+        held = [each.source for each in self.running(namespace, app)]
+        using = [source[secret, key] for source in held if (secret, key) in source]
+        return bool(using) and all(each == wanted for each in using)
+
+    def is_ready(self, namespace: str, name: str, kind: str = "Deployment") -> bool:
+        """Whether a workload is rolled out: all replicas new, ready, and no other pod of it left."""
+        found = self.get(kind, namespace, name)
+        if found is None:
+            return False
+        status, wanted = found.get("status") or {}, _wanted(kind, found)
+        counts = [status.get(field, 0) for field in _COUNTS[kind]]
+        pods = [p for p in self.objects("Pod", namespace) if (p["metadata"].get("labels") or {}).get("app") == name]
+        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        return current and wanted is not None and {wanted} == {*counts, len(pods)}
+
+    def ready(self, namespace: str, *names: str, kind: str = "Deployment", timeout: float = 20.0) -> None:
+        """Wait until workloads are rolled out."""
+        for name in names:
+            self.wait(partial(self.is_ready, namespace, name, kind), timeout, f"{kind} {namespace}/{name} ready")
+
+    def external_secret_ready(self, namespace: str, name: str, timeout: float = 20.0) -> Object:
+        """Wait until ESO says Ready=True of this generation; returns the ExternalSecret."""
+
+        def ready() -> Object | None:
+            found = self.get("ExternalSecret", namespace, name) or {"metadata": {}}
+            status = found.get("status") or {}
+            done = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
+            current = str(status.get("syncedResourceVersion", "")).startswith(f"{found['metadata'].get('generation')}-")
+            return found if done and current else None
+
+        return self.wait(ready, timeout, f"ExternalSecret {namespace}/{name} ready")
+
+    def wait(self, predicate: Callable[[], T | None], timeout: float = 20.0, why: str = "it") -> T:
+        """The first true answer. AssertionError with the state of the world if there is none in time."""
+        deadline = time.monotonic() + timeout
+        while not (answer := predicate()):
+            if self.sandbox.problems:
+                raise ExceptionGroup("actors of the sandbox failed", list(self.sandbox.problems))
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout} s: {why}\n{self.state()}")
+            time.sleep(0.02)
+        return answer
+
+    def state(self) -> str:
+        """The world and the agents in a page, without values, for messages."""
+        told = self.call(dump, self.sandbox)
+        for process in self.processes:
+            ended = "ended" if process.ended else "running"
+            told += f"\nagent {' '.join(process.arguments)} ({ended}) said:\n{process.err[-5000:]}"
+        return told
+
+    # What was done.
+
+    def writes(self, user: str = "agent", verbs: Sequence[str] = _WRITES, *, refused: bool = False) -> list[Write]:
+        """What a user changed, in order: without its own namespace, Events, Leases and dry-runs.
+
+        ``refused``: the requests that the API server answered with an error, in place of those that it carried out.
+        """
+        found = []
+        for e in self.call(lambda: list(self.sandbox.api.audit)):
+            if e.user != user or e.verb not in verbs or e.dry_run or (e.code >= 400) != refused:
+                continue
+            if e.resource in _NOT_ACTIONS or e.namespace == AGENT_NAMESPACE or e.group == "authorization.k8s.io":
+                continue
+            found.append((e.verb, e.resource, e.subresource, f"{e.namespace}/{e.name}" if e.namespace else e.name))
+        return found
+
+    audit = writes
+
+    def evicted(self, namespace: str) -> list[str]:
+        """The pods that the agent had evicted, in order."""
+        pods = [where for _, _, sub, where in self.writes() if sub == "eviction"]
+        return [where.removeprefix(f"{namespace}/") for where in pods if where.startswith(f"{namespace}/")]
+
+    def events(self, namespace: str, reason: str | None = None) -> list[Object]:
+        """The Kubernetes Events that the agent recorded."""
+        found = [e for e in self.objects("Event", namespace) if _source(e) == "secret-drift-agent"]
+        return [event for event in found if reason in (None, event["reason"])]
+
+    # The agent.
+
+    def policy(self, document: str | dict[str, Any] | None = None, **overrides: Any) -> Path:
+        """Write the policy of the agents started from now on: a text, a document, or ``heal_policy(**overrides)``."""
+        text = document if isinstance(document, str) else yaml.safe_dump(document or heal_policy(**overrides))
+        self._policy = self.directory / "policy.yaml"
+        fresh = self.directory / "policy.yaml.new"
+        fresh.write_text(text)
+        fresh.rename(self._policy)
+        return self._policy
+
+    def launch(self, *arguments: str, fresh: bool = False, **environment: str) -> AgentProcess:
+        """Start the command. ``fresh``: by an interpreter of its own, in place of a fork of one that is warm."""
+        self._pid = Future()
+        given = list(arguments)
+        if self._policy and given[0] in ("run", "once", "scan", "explain") and "--policy" not in given:
+            given += ["--policy", str(self._policy)]
+        name = f"agent-{len(self.processes)}"
+        process = AgentProcess(given, {**self.environment, **environment}, self.directory, name, fresh=fresh)
+        self._pid.set_result(process.pid)
+        self.processes.append(process)
+        return process
+
+    def start_agent(self, *arguments: str, fresh: bool = False, **environment: str) -> AgentProcess:
+        """``run``, with its metrics on a free port; returns when it listens."""
+        process = self.launch(
+            "run", "--host", "127.0.0.1", "--port", "0", "--log-level", "debug", *arguments, fresh=fresh, **environment
+        )
+        self.wait(lambda: process.ended or self._port(process), 20, "the agent listens")
+        assert not process.ended, f"the agent ended at once:\n{process.err}"
+        return process
+
+    def once(self, *arguments: str, timeout: float = 60.0, fresh: bool = False) -> Result:
+        """``once``, to its end."""
+        return self.launch("once", *arguments, fresh=fresh).wait(timeout)
+
+    def scan(self, *arguments: str, fresh: bool = False) -> Result:
+        """``scan``, to its end."""
+        return self.launch("scan", *arguments, fresh=fresh).wait()
+
+    def explain(self, *arguments: str, fresh: bool = False) -> Result:
+        """``explain``, to its end."""
+        return self.launch("explain", *arguments, fresh=fresh).wait()
+
+    def metrics(self, process: AgentProcess) -> str:
+        """A scrape of a running agent."""
+        answer = requests.get(f"http://127.0.0.1:{self._port(process)}/metrics", timeout=10)
+        answer.raise_for_status()
+        return answer.text
+
+    @staticmethod
+    def _port(process: AgentProcess) -> int | None:
+        return next((int(line["port"]) for line in process.lines() if "port" in line), None)
+
+    def kill_at(
+        self, n: int, phase: Literal["before", "after"], only: Callable[[Request], bool] = lambda request: True
+    ) -> KillPoint:
+        """SIGKILL the agent started last around its n-th request from now; see ``KillPoint``. One at a time."""
+        point = KillPoint(n, phase, only, lambda: self._pid)
+        self.call(point.install, self.sandbox)
+        return point
+
+
+_COUNTS = {
+    "Deployment": ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"),
+    "StatefulSet": ("replicas", "updatedReplicas", "readyReplicas"),
+    "DaemonSet": ("currentNumberScheduled", "updatedNumberScheduled", "numberReady"),
+}
+
+
+def _wanted(kind: str, obj: Object) -> int | None:
+    if kind == "DaemonSet":
+        return (obj.get("status") or {}).get("desiredNumberScheduled")
+    return int(obj["spec"].get("replicas", 1))
+
+
+def _source(event: Object) -> str:
+    return str(event.get("reportingComponent") or (event.get("source") or {}).get("component", ""))
