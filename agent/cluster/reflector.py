@@ -145,13 +145,21 @@ class Reflector:
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End promptly, also in the middle of a pause or a silent watch; nothing is told afterwards."""
+        """End promptly, also in the middle of a pause or a silent watch; nothing is told afterwards.
+
+        A request that the server has not begun to answer is left behind after ``timeout`` seconds; what it brings is
+        not told either. To stop many, ``begin_stop`` them all first.
+        """
+        self.begin_stop()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def begin_stop(self) -> None:
+        """The same without waiting for the thread."""
         self._stopping.set()
         stream = self._stream
         if stream is not None:
             stream.close()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -176,7 +184,7 @@ class Reflector:
             self._failing(trouble_of(error))
             if isinstance(error, ApiProblem) and error.code in (403, 404):
                 return self._pace.refused * self._random.uniform(0.9, 1.1)
-            return self._pause(at_least=getattr(error, "retry_after", None) or 0.0)
+            return self._pause(at_least=min(getattr(error, "retry_after", None) or 0.0, self._pace.refused))
         except Exception as error:  # noqa: BLE001 - a bug must show as a malfunction, not end the thread unseen
             self._version = ""
             self._failing(Trouble(cause="internal", detail=f"{type(error).__name__} while following {self._scope}"))

@@ -6,6 +6,7 @@ is made once, from the environment, in an order that is written down.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -69,16 +70,18 @@ def credential(kind: CredentialKind, http: requests.Session, env: Mapping[str, s
     ``env`` decides and is checked; the Azure libraries themselves read the process's environment.
     Raises CredentialProblem naming the variables that are missing.
     """
-    transport = RequestsTransport(session=http, session_owner=False, connection_timeout=5, read_timeout=15)
+    # Their warnings quote whole answers of the login host; what matters of them is told as a Trouble.
+    logging.getLogger("azure").setLevel(logging.CRITICAL)
+    transport = RequestsTransport(session=http, session_owner=False, connection_timeout=5, read_timeout=10)
     match chosen(kind, env):
         case "workload-identity":
             _require(env, _WORKLOAD, "workload-identity")
-            return WorkloadIdentityCredential(transport=transport, retry_total=1)
+            return WorkloadIdentityCredential(transport=transport, retry_total=0)
         case "environment":
             _require(env, _ENVIRONMENT, "environment")
             if not any(env.get(name) for name in _ENVIRONMENT_PROOFS):
                 raise CredentialProblem(f"credential environment needs {' or '.join(_ENVIRONMENT_PROOFS)}")
-            return EnvironmentCredential(transport=transport, retry_total=1)
+            return EnvironmentCredential(transport=transport, retry_total=0)
         case "managed-identity":
             # The identity endpoint is plain http on a link-local address; its own transport keeps it off our session.
             return ManagedIdentityCredential(client_id=env.get("AZURE_CLIENT_ID") or None)

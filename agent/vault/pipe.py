@@ -20,6 +20,7 @@ from agent.clock import Clock, retry_after
 from agent.model import Trouble
 from agent.vault import trouble
 from agent.vault.bucket import TokenBucket
+from agent.vault.tokens import TokenFailure, Tokens
 
 OnRequest = Callable[[str, str, int, float], None]
 """Told of every request: vault host, operation (``list`` or ``versions``), status (0: no answer), seconds."""
@@ -28,6 +29,8 @@ _MOST_BYTES = 4 << 20
 """Of one answer; a full page of 25 secrets with 15 long tags each has about 0.3 MB."""
 _SHORTEST_BLOCK, _LONGEST_BLOCK = 0.5, 900.0
 _RETRIES = 2
+_SHORTEST_SILENCE, _SILENCE = 1.0, 20.0
+"""Seconds without a byte after which an answer is given up: less near a deadline, but enough for a healthy vault."""
 _BLOCK = 1 << 16
 
 
@@ -61,7 +64,7 @@ class Pipe:
         self._unasked_block = 1.0
         self._client = SecretClient(
             f"https://{host}",
-            credential,
+            Tokens(credential),
             transport=RequestsTransport(
                 session=session,
                 session_owner=False,
@@ -89,7 +92,7 @@ class Pipe:
         while True:
             self._take_turn(deadline)
             try:
-                return self._once(operation, url)
+                return self._once(operation, url, deadline)
             except Failed as failed:
                 cause = failed.trouble.cause
                 if cause == "throttled" and self.clock.monotonic() + self.blocked < deadline:
@@ -120,13 +123,16 @@ class Pipe:
             cause="deadline", detail=f"{self.host} could not be read to its end within the time of one cycle"
         )
 
-    def _once(self, operation: str, url: str) -> bytes:
+    def _once(self, operation: str, url: str, deadline: float) -> bytes:
         began, status = self.clock.monotonic(), 0
         try:
-            response = self._client.send_request(HttpRequest("GET", url), stream=True)
+            patience = min(_SILENCE, max(_SHORTEST_SILENCE, deadline - began))
+            response = self._client.send_request(HttpRequest("GET", url), stream=True, read_timeout=patience)
             status = response.status_code
             with response:
                 body = _bounded(response, self.host)
+        except TokenFailure as error:
+            raise Failed(trouble.of_token_failure(error.__cause__, self.host)) from error
         except (AzureError, OSError, ValueError) as error:
             raise Failed(trouble.of_exception(error, self.host)) from error
         finally:

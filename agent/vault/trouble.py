@@ -9,15 +9,7 @@ import re
 
 import msgspec
 import urllib3
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    IncompleteReadError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
-from azure.identity import CredentialUnavailableError
+from azure.core.exceptions import AzureError, IncompleteReadError, ServiceRequestError, ServiceResponseError
 
 from agent.model import Trouble
 
@@ -93,36 +85,40 @@ def _code(pattern: re.Pattern[str], text: str) -> str:
     return f" ({found[0]})" if found else ""
 
 
-def of_exception(error: Exception, host: str) -> Trouble:
-    """The trouble that an exception of the Azure libraries means, or one that they let through."""
-    if isinstance(error, CredentialUnavailableError | ClientAuthenticationError):
-        aadsts = _code(_AADSTS, str(error))
-        return Trouble(cause="credential", detail=f"no token could be had for {host}{aadsts or _kind(error)}")
+def of_token_failure(error: BaseException | None, host: str) -> Trouble:
+    """The trouble that keeps us from a token for a vault."""
+    if isinstance(error, _NETWORK):
+        return Trouble(cause="unreachable", detail=f"no token for {host}: {_network(error, 'the login host').detail}")
     if isinstance(error, OSError) and error.filename:
         # azure-identity lets the error of a missing federated token file through as it is.
         return Trouble(cause="credential", detail=f"the token file {error.filename} cannot be read: {error.strerror}")
-    if isinstance(error, ServiceRequestError | ServiceResponseError | IncompleteReadError):
+    why = _code(_AADSTS, str(error)) or f" ({type(error).__name__})"
+    return Trouble(cause="credential", detail=f"no token could be had for {host}{why}")
+
+
+def of_exception(error: Exception, host: str) -> Trouble:
+    """The trouble that an exception of the SDK, on the way to the vault, means."""
+    if isinstance(error, _NETWORK):
         return _network(error, host)
-    if isinstance(error, HttpResponseError) and error.status_code:
-        return of_answer(error.status_code, b"", host)
-    if isinstance(error, ValueError) and "challenge" not in str(error):
-        return Trouble(cause="credential", detail=f"no token could be had for {host}{_kind(error)}")
     if isinstance(error, ValueError):
         return Trouble(
             cause="bad-answer", detail=f"{host} asks us to authenticate for a foreign resource, or in no known way"
         )
-    return Trouble(cause="bad-answer", detail=f"{host} answers in a way that cannot be used{_kind(error)}")
+    return Trouble(cause="bad-answer", detail=f"{host} answers in a way that cannot be used ({type(error).__name__})")
+
+
+_NETWORK = (ServiceRequestError, ServiceResponseError, IncompleteReadError)
 
 
 def _network(error: AzureError, host: str) -> Trouble:
-    chain = list(_chain(error))
+    chain = _chain(error)
     if any(isinstance(link, urllib3.exceptions.NameResolutionError) for link in chain):
-        return Trouble(cause="host-not-found", detail=f"the name {host} does not resolve: no such vault, or no DNS")
+        return Trouble(cause="host-not-found", detail=f"{host} does not resolve: there is no such name, or no DNS")
     if any(isinstance(link, urllib3.exceptions.SSLError) for link in chain):
         return Trouble(cause="unreachable", detail=f"TLS to {host} fails: its certificate or protocol is not accepted")
-    if isinstance(error, ServiceResponseError | IncompleteReadError):
-        return Trouble(cause="unreachable", detail=f"{host} closed the connection or stayed silent")
-    return Trouble(cause="unreachable", detail=f"{host} cannot be connected to")
+    if isinstance(error, ServiceRequestError):
+        return Trouble(cause="unreachable", detail=f"{host} cannot be connected to")
+    return Trouble(cause="unreachable", detail=f"{host} closed the connection or stayed silent")
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -141,7 +137,3 @@ def _chain(error: BaseException) -> list[BaseException]:
                 *link.args[:2],
             ]
     return found
-
-
-def _kind(error: Exception) -> str:
-    return f" ({type(error).__name__})"
