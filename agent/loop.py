@@ -36,7 +36,7 @@ MANAGED = "reconcile.external-secrets.io/managed=true"
 
 CLUSTER_WIDE = ("namespaces", "nodes", "clustersecretstores")
 NAMESPACED = (
-    "externalsecrets", "secretstores", "secrets", "replicasets", "pods", "deployments", "statefulsets", "daemonsets",
+    "externalsecrets", "secretstores", "pushsecrets", "secrets", "replicasets", "pods", "deployments", "statefulsets", "daemonsets",
 )  # fmt: skip
 """In the order in which they are read. Secrets before pods: a container that resolves after our first look at the Secret
 is then never seen before it."""

@@ -13,15 +13,15 @@ from agent.model import ExternalSecret, Finding, Kind, Link, SourceKey, State
 from agent.policy import Policy
 from agent.times import ago, stamp
 
-INTENDED = frozenset({"SecretDeleted", "SecretMissing"})
-"""Reasons of Ready=True under which ESO means the Secret not to be there."""
-
 
 def judge(view: ChainView, policy: Policy, now: float) -> Upstream:
     """The state of the two upper links, with a finding for all that is not as it should be."""
     es = view.es
     if why := exclusion(view):
         return _alike(State.EXCLUDED, _finding(view, Link.VAULT, Kind.EXCLUDED, now, why))
+    if view.push_trouble is not None:
+        text = f"whether a PushSecret writes its Secret to a vault is not known: {view.push_trouble.detail}"
+        return _alike(State.UNKNOWN, _finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=view.push_trouble.cause))
     if why := pinning(es):
         return _alike(State.PINNED, _finding(view, Link.VAULT, Kind.PINNED, now, why))
     vault_state, vault_findings = _vault_link(view, policy, now)
@@ -35,17 +35,15 @@ def judge(view: ChainView, policy: Policy, now: float) -> Upstream:
 def exclusion(view: ChainView) -> str:
     """Why this agent must leave the chain alone altogether; empty: it need not."""
     es = view.es
-    if es.deleting:
-        return "the ExternalSecret is being deleted"
     if es.excluded:
         return es.excluded
     for key in es.stores:
         store = view.stores.get(key)
         if store is not None and (why := mapping.excluded_by_store(store)):
             return why
-    if es.ready and es.ready_reason in INTENDED:
-        return f"ESO means the Secret not to be there ({es.ready_reason})"
-    return ""
+    if view.secret is not None and (why := mapping.excluded_by_push(view.secret, list(view.pushes))):
+        return why
+    return mapping.intended(es)
 
 
 def pinning(es: ExternalSecret) -> str:

@@ -14,6 +14,7 @@ from agent.model import (
     Link,
     ObjectKey,
     Pod,
+    PushSource,
     SecretStore,
     SecretView,
     SourceKey,
@@ -34,6 +35,8 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     blind: tuple[Trouble, ...] = ()  # why some source could not be looked at: store refused, vault down, ...
     secret: SecretView | None = None
     secret_memory: SecretMemory | None = None
+    pushes: tuple[PushSource, ...] = ()  # PushSecrets of the namespace
+    push_trouble: Trouble | None = None  # they cannot be read
     secret_trouble: Trouble | None = None  # Secrets of the namespace cannot be read
     memory: ChainMemory = ChainMemory()
     rivals: tuple[tuple[ObjectKey, frozenset[str]], ...] = ()  # other chains with the same target, and their keys

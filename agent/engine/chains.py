@@ -93,6 +93,8 @@ class Chains:
             blind=tuple(blind),
             secret=world.secrets.get(target),
             secret_memory=context.memory.secrets.get(target),
+            pushes=world.push_sources_of(key.namespace),
+            push_trouble=world.trouble("pushsecrets", key.namespace),
             secret_trouble=world.trouble("secrets", key.namespace),
             memory=context.chain_memory(key),
             rivals=rivals,

@@ -15,6 +15,7 @@ from agent.cluster.reflector import Malfunction as Lost
 from agent.cluster.reflector import Recovered as Found
 from agent.engine.chains import Chains, wanted_sources
 from agent.engine.context import Context
+from agent.engine.observe import not_installed
 from agent.engine.vaults import VaultAnswer
 from agent.engine.workloads import Workloads
 from agent.events import CycleEnded, DataChanged, Malformed as MalformedEvent, Recovered, Troubled
@@ -182,7 +183,7 @@ class Engine:
                         context.world.dirty_workloads.add(workload)
 
     def _say_trouble(self, message: Message) -> None:
-        if isinstance(message, Lost):
+        if isinstance(message, Lost) and not not_installed(message):
             self._tell_trouble(str(message.scope), message.trouble)
         elif isinstance(message, Found):
             self._tell_trouble(str(message.scope), None)

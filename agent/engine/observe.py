@@ -63,7 +63,8 @@ class Observer:
                 self._on_malformed(message.malformed)
                 self._spoiled(scope, message.malformed)
             case Malfunction():
-                self.world.set_trouble(scope.resource, scope.namespace, message.trouble)
+                trouble = None if not_installed(message) else message.trouble
+                self.world.set_trouble(scope.resource, scope.namespace, trouble)
             case Recovered():
                 self.world.set_trouble(scope.resource, scope.namespace, None)
 
@@ -237,3 +238,12 @@ class Observer:
         if scope.resource == "secrets":
             name = str(scope)
             self.memory.heartbeat[name] = max(self.memory.heartbeat.get(name, 0.0), at)
+
+
+OPTIONAL_KINDS = frozenset({"pushsecrets"})
+"""Custom resources that a cluster with ESO may do without."""
+
+
+def not_installed(message: Malfunction) -> bool:
+    """The collection is not served because its kind is not installed: then there are no such objects."""
+    return message.scope.resource in OPTIONAL_KINDS and message.trouble.cause == "not-found"

@@ -78,13 +78,17 @@ class World:
         """ExternalSecrets that write a Secret which the workload's pods consume."""
         found: set[ObjectKey] = set()
         for pod in self._pods_of_workload.get(key, {}).values():
-            for name in secrets_of(pod):
+            for name in consumed_by(pod):
                 found.update(self.chains_of_secret(ObjectKey(key.namespace, name)))
         return found
 
     def judged_workloads(self) -> int:
         """Workloads that consume at least one Secret of a chain."""
         return sum(bool(self.chains_of_workload(key)) for key in self._pods_of_workload)
+
+    def push_sources_of(self, namespace: str) -> tuple[PushSource, ...]:
+        """PushSecrets of a namespace."""
+        return tuple(source for source in self.push_sources.values() if source.key.namespace == namespace)
 
     def trouble(self, resource: str, namespace: str) -> Trouble | None:
         """Why this collection cannot be read for this namespace, if so."""
@@ -284,9 +288,14 @@ class World:
         self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
 
 
-def secrets_of(pod: Pod) -> set[str]:
+def consumed_by(pod: Pod) -> set[str]:
     """Names of the Secrets that any of the pod's containers consumes."""
     return {use.secret for spec in pod.containers for use in spec.uses}
+
+
+def secrets_of(pod: Pod) -> tuple[str, ...]:
+    """Names of the Secrets that the pod's kubelet holds for it, whether or not a container consumes them."""
+    return pod.references
 
 
 def identity(obj: Any) -> Any:
