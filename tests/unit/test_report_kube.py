@@ -1,0 +1,251 @@
+"""Kubernetes Events: what an owner reads, how often it is written, and that it disturbs nothing."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import pytest
+from report_events import BACKEND, CHAIN, NOW, SOURCE, found, gone, refusal
+
+from agent import events as ev
+from agent.model import Kind, Link, ObjectKey, Step, Trouble
+from agent.report.kube import KubeEvents
+from agent.report.notes import About, Ref, Type, name_of, note_of
+
+POD = ObjectKey("klinematrix-test", "backend-1")
+
+
+class Written(NamedTuple):
+    """One call of the writer."""
+
+    kind: str
+    name: str
+    type: Type
+    reason: str
+    message: str
+    times: int
+
+
+class Writer:
+    """Keeps what it is asked to write; waits where the gate is closed, fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.written: list[Written] = []
+        self.names: list[str] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.entered = threading.Event()
+        self.failing = False
+        self.failed = threading.Event()
+
+    def event(
+        self, regarding: Ref, type: Type, reason: str, message: str, at: float, *, name: str, times: int = 1
+    ) -> None:
+        """As the cluster's writer does."""
+        self.entered.set()
+        assert self.open.wait(20)
+        if self.failing:
+            self.failed.set()
+            raise OSError("the API server is away")
+        self.names.append(name)
+        self.written.append(Written(regarding.kind, regarding.name, type, reason, message, times))
+
+
+def refs(about: About) -> Ref | None:
+    """Everything exists, but for objects named ``gone``."""
+    if about.name == "gone":
+        return None
+    kind = "ExternalSecret" if isinstance(about, ObjectKey) else about.kind
+    return Ref("v1", kind, about.namespace, about.name, f"uid-of-{about.name}")
+
+
+def told(*events: ev.Event, **more: Any) -> list[Written]:
+    """What is written of these events."""
+    writer = Writer()
+    subscriber = KubeEvents(writer, refs, **more)
+    for event in events:
+        subscriber(event)
+    subscriber.close(20)
+    return writer.written
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (found(), ("ExternalSecret", "Warning", "DriftDetected")),
+        (gone(), ("ExternalSecret", "Normal", "DriftGone")),
+        (found(kind=Kind.SUSPECT), ("ExternalSecret", "Normal", "DriftSuspected")),
+        (found(kind=Kind.UNKNOWN), ("ExternalSecret", "Warning", "NotJudged")),
+        (found(kind=Kind.DISABLED), ("ExternalSecret", "Warning", "VersionDisabled")),
+        (found(kind=Kind.EXPIRED), ("ExternalSecret", "Warning", "VaultSecretExpired")),
+        (ev.SyncRequested(at=NOW, chain=CHAIN, reason="stale", evidence="", attempt=1),
+         ("ExternalSecret", "Normal", "ForceSynced")),
+        (ev.Synced(at=NOW, chain=CHAIN, seconds=1), ("ExternalSecret", "Normal", "SyncAcknowledged")),
+        (ev.SyncTimedOut(at=NOW, chain=CHAIN, seconds=30, attempt=1, next_at=NOW),
+         ("ExternalSecret", "Warning", "SyncTimedOut")),
+        (ev.SecretDeleted(at=NOW, chain=CHAIN, secret=CHAIN, evidence=""),
+         ("ExternalSecret", "Normal", "SecretRecreating")),
+        (ev.SecretBack(at=NOW, chain=CHAIN, secret=CHAIN, seconds=1),
+         ("ExternalSecret", "Normal", "SecretRecreated")),
+        (ev.SecretNotBack(at=NOW, chain=CHAIN, secret=CHAIN, seconds=30),
+         ("ExternalSecret", "Warning", "SecretNotBack")),
+        (ev.Evicted(at=NOW, workload=BACKEND, pod=POD, stage="canary", evidence=""),
+         ("Deployment", "Normal", "PodEvicted")),
+        (ev.RolloutRestarted(at=NOW, workload=BACKEND, evidence=""), ("Deployment", "Normal", "RolloutRestarted")),
+        (ev.StagePassed(at=NOW, workload=BACKEND, stage="canary", pods=1, seconds=9),
+         ("Deployment", "Normal", "CanaryPassed")),
+        (ev.Halted(at=NOW, workload=BACKEND, reason="canary-failed", detail="", remedy=""),
+         ("Deployment", "Warning", "CanaryFailed")),
+        (ev.Halted(at=NOW, workload=BACKEND, reason="immutable-cached-on-node", detail="", remedy=""),
+         ("Deployment", "Warning", "RolloutHalted")),
+        (ev.HaltEnded(at=NOW, workload=BACKEND, reason="canary-failed", why=""),
+         ("Deployment", "Normal", "HaltEnded")),
+        (ev.Healed(at=NOW, workload=BACKEND, pods=3, seconds=60), ("Deployment", "Normal", "Recycled")),
+        (ev.Refused(at=NOW, refusal=refusal()), ("Deployment", "Normal", "HealRefused")),
+        (ev.Refused(at=NOW, refusal=refusal(until=None)), ("Deployment", "Warning", "HealRefused")),
+        (ev.Refused(at=NOW, refusal=refusal(workload=None, chain=CHAIN)), ("ExternalSecret", "Normal", "HealRefused")),
+        (ev.Propagated(at=NOW, source=SOURCE, chain=CHAIN, stage="total", seconds=5),
+         ("ExternalSecret", "Normal", "Propagated")),
+        (ev.Malformed(at=NOW, resource="externalsecrets", key=CHAIN, field="spec.data", message="no list"),
+         ("ExternalSecret", "Warning", "Malformed")),
+    ],
+)  # fmt: skip
+def test_an_owner_reads_of_it_on_the_object(event: ev.Event, expected: tuple[str, str, str]) -> None:
+    """Each has its object, its type and its reason."""
+    assert [(note.kind, note.type, note.reason) for note in told(event)] == [expected]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        found(kind=Kind.PINNED),
+        found(kind=Kind.EXCLUDED),
+        gone(kind=Kind.SUSPECT),
+        ev.Refused(at=NOW, refusal=refusal(workload=None)),
+        ev.Propagated(at=NOW, source=SOURCE, chain=CHAIN, stage="vault_to_secret", seconds=5),
+        ev.Malformed(at=NOW, resource="pods", key=CHAIN, field="spec", message="none"),
+        ev.Troubled(at=NOW, subject="vault x", trouble=Trouble(cause="throttled", detail="")),
+        ev.StepDone(at=NOW, step=Step.RECYCLE, result="done"),
+    ],
+)
+def test_what_is_no_news_to_an_owner_is_not_written(event: ev.Event) -> None:
+    """What they wrote themselves, what another note says, and the agent's own affairs."""
+    assert told(event) == []
+
+
+def test_stale_containers_are_told_on_both_objects_each_naming_the_other() -> None:
+    """The owner of the workload learns which ExternalSecret, and the other way round."""
+    event = found(link=Link.CONTAINER, kind=Kind.STALE_POD, workload=BACKEND, evidence="backend-1: old")
+    assert [(note.kind, note.message) for note in told(event)] == [
+        ("ExternalSecret", "Deployment backend: containers run an old value: backend-1: old"),
+        ("Deployment", "ExternalSecret app-secrets: containers run an old value: backend-1: old"),
+    ]
+
+
+def test_the_same_on_the_same_object_is_one_event_counted_up() -> None:
+    """Fifty evictions of a stage are one Event of count fifty, also across a restart of the agent."""
+    evicted = [
+        ev.Evicted(at=NOW, workload=BACKEND, pod=ObjectKey("x", f"pod-{n}"), stage="batch", evidence="")
+        for n in range(50)
+    ]
+    writer = Writer()
+    writer.open.clear()
+    subscriber = KubeEvents(writer, refs)
+    subscriber(evicted[0])
+    assert writer.entered.wait(20)
+    for event in evicted[1:]:
+        subscriber(event)
+    writer.open.set()
+    subscriber.close(20)
+    assert [note.times for note in writer.written] == [1, 49]
+    assert writer.written[1].message.startswith("evicted pod pod-49 (batch)")
+    again = Writer()
+    restarted = KubeEvents(again, refs)
+    restarted(evicted[7])
+    restarted.close(20)
+    assert set(again.names) == set(writer.names)
+
+
+def test_the_name_of_an_event_is_one_the_api_server_takes() -> None:
+    """It tells objects of one name apart by their uid, and another reason or key is another Event."""
+    note = note_of(found())
+    assert note is not None
+    one = name_of(Ref("v1", "Pod", "ns", "a" * 253, "uid-1"), note)
+    assert len(one) <= 253
+    assert one != name_of(Ref("v1", "Pod", "ns", "a" * 253, "uid-2"), note)
+    assert one != name_of(Ref("v1", "Pod", "ns", "a" * 253, "uid-1"), note._replace(key="other"))
+    assert name_of(Ref("v1", "Pod", "ns", "../Up\n", "uid"), note).startswith("object.")
+
+
+def test_a_noisy_namespace_is_bounded_and_takes_nothing_from_others() -> None:
+    """What is over its rate is dropped and counted; in time it may speak again."""
+    writer = Writer()
+    subscriber = KubeEvents(writer, refs, burst=3, per_second=0.1)
+    for number in range(10):
+        subscriber(found(chain=ObjectKey("noisy", f"es-{number}")))
+    subscriber(found(chain=ObjectKey("quiet", "es")))
+    later = found(chain=ObjectKey("noisy", "es-later"))
+    subscriber(ev.DriftFound(at=NOW + 10, finding=later.finding))
+    subscriber.close(20)
+    assert [note.name for note in writer.written] == ["es-0", "es-1", "es-2", "es", "es-later"]
+    assert subscriber.dropped == 7
+
+
+def test_what_is_urgent_goes_first_and_is_never_dropped() -> None:
+    """A lost Secret is told even where the namespace has used up its rate."""
+    writer = Writer()
+    writer.open.clear()
+    subscriber = KubeEvents(writer, refs, burst=2, per_second=0.0)
+    subscriber(found())
+    assert writer.entered.wait(20)
+    subscriber(gone())
+    subscriber(ev.SecretNotBack(at=NOW, chain=CHAIN, secret=CHAIN, seconds=30))
+    writer.open.set()
+    subscriber.close(20)
+    assert [note.reason for note in writer.written] == ["DriftDetected", "SecretNotBack", "DriftGone"]
+
+
+def test_an_api_server_that_takes_no_events_stops_nothing() -> None:
+    """Failures are counted, and the next note is tried again."""
+    writer = Writer()
+    writer.failing = True
+    subscriber = KubeEvents(writer, refs)
+    subscriber(found())
+    assert writer.failed.wait(20)
+    writer.failing = False
+    subscriber(gone())
+    subscriber.close(20)
+    assert (subscriber.failed, subscriber.written) == (1, 1)
+
+
+def test_while_the_api_server_hangs_no_memory_is_used_up() -> None:
+    """A bounded number of notes waits; the caller never does."""
+    writer = Writer()
+    writer.open.clear()
+    subscriber = KubeEvents(writer, refs, burst=10_000)
+    for number in range(3000):
+        subscriber(found(chain=ObjectKey("shop", f"es-{number}")))
+    assert 1990 <= subscriber.dropped <= 2000
+    writer.open.set()
+    subscriber.close(20)
+    assert subscriber.written == 3000 - subscriber.dropped
+
+
+def test_an_object_that_is_gone_gets_no_event() -> None:
+    """There is nothing to write on."""
+    assert told(found(chain=ObjectKey("shop", "gone"))) == []
+
+
+def test_under_a_policy_that_observes_nothing_is_written() -> None:
+    """Out of the box the agent leaves the cluster as it is."""
+    assert told(found(), enabled=lambda: False) == []
+
+
+def test_after_closing_nothing_is_accepted() -> None:
+    """A late event is dropped, not lost silently."""
+    writer = Writer()
+    subscriber = KubeEvents(writer, refs)
+    subscriber.close(20)
+    subscriber(found())
+    assert (subscriber.dropped, writer.written) == (1, [])
