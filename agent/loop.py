@@ -79,6 +79,7 @@ class Agent:
         self._awaited: set[str] = set()  # vaults that must answer before pending Secrets are taken in
         self._answered: set[str] = set()
         self._ledger_words: list[str] = []
+        self._full_at = clock.monotonic()
         self.stopping = threading.Event()
         conn.server_now()
         writer = Writer(conn) if settings.access == "heal" else None
@@ -89,7 +90,7 @@ class Agent:
         observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
         self.context = Context(
             conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
-            clock=clock, emit=self._emit, ask_vault=self._ask_vault,
+            clock=clock, emit=self._emit, ask_vault=self._ask_vault, stopping=self.stopping,
         )  # fmt: skip
         self.engine = Engine(self.context, self.inbox)
         self.engine.acting = settings.access == "heal"
@@ -214,8 +215,13 @@ class Agent:
         return min(max(0.005, left), LONGEST_SLEEP)
 
     def _tick(self) -> None:
-        """What is done every interval: the policy file, and a look at every vault."""
+        """What is done every interval: the policy file, and a look at every vault; every hour, everything."""
         self._reload_policy()
+        now = self.clock.monotonic()
+        if now - self._full_at > self.context.policy.reading.relist_interval:
+            self._full_at = now
+            self.engine.prune()
+            self.engine.full()
         for host, names in self.engine.wanted().items():
             self._ask_vault(host, frozenset(names))
 

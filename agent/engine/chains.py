@@ -34,6 +34,7 @@ from agent.memory import ChainMemory, RecreateAttempt, SyncAttempt
 from agent.model import (
     ContainerVerdict,
     Finding,
+    Kind,
     Link,
     ObjectKey,
     SourceKey,
@@ -61,6 +62,7 @@ class Chains:
         self.links: Counter[tuple[Link, State]] = Counter()
         self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
         self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
+        self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
         self._cause_read: dict[ObjectKey, tuple[float, float]] = {}
 
     # ----------------------------------------------------------------------------------------------------- view
@@ -162,7 +164,7 @@ class Chains:
         memory = self.context.chain_memory(key)
         since: dict[str, float] = {}
         for name, finding in found.items():
-            if not finding.is_drift:
+            if not finding.is_drift and finding.kind is not Kind.UNKNOWN:
                 continue
             kind = finding.kind.value if finding.workload is None else name
             since[kind] = memory.since.get(kind, now)
@@ -223,6 +225,7 @@ class Chains:
 
     def climb(self, key: ObjectKey) -> None:
         """Verify what is under way for a chain, then take the step that is due."""
+        self.queued.discard(key)
         view = self.view(key)
         report = self.reports.get(key)
         if view is None or report is None:
@@ -244,12 +247,19 @@ class Chains:
         self.context.allow(chain=key)
         match decision:
             case Wait():
-                self.context.timers.set(key, decision.until)
                 self.context.waiting = True
+                if decision.until:
+                    self.context.timers.set(key, decision.until)
+                else:
+                    self.queued.add(key)
             case ForceSync():
                 self._force_sync(decision, view)
             case Recreate():
                 self._recreate(decision, view)
+
+    def free_slots(self) -> int:
+        """Force-syncs that may be written now."""
+        return max(0, self.context.policy.limits.syncs_in_flight - len(self._in_flight))
 
     def in_flight(self) -> set[ObjectKey]:
         """Chains with a force-sync or a recreate under way."""

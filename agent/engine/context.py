@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -18,6 +19,10 @@ from agent.ledger import Ledger
 from agent.memory import ChainMemory, HealMemory, Memory
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
+
+
+ASK_AGAIN = 5.0
+"""Seconds after which a vault that has not answered is asked again."""
 
 
 class Timers:
@@ -68,6 +73,7 @@ class Context:
         clock: Clock,
         emit: Callable[[Event], None],
         ask_vault: Callable[[str, frozenset[str]], None],
+        stopping: threading.Event,
     ) -> None:
         self.conn, self.writer, self.ledger, self.memory = conn, writer, ledger, memory
         self.observer, self.policy, self.clock = observer, policy, clock
@@ -75,9 +81,11 @@ class Context:
         self.looked: dict[SourceKey, float] = {}  # until when an answer of the vault is known (API server's clock)
         self.throttled: dict[str, float] = {}  # vault host -> no request before
         self.timers = Timers()
+        self.stopping = stopping  # set: finish the step in hand, begin no other
         self.cycle = 0
         self.waiting = False  # something is under way or due soon: `once` must not end
         self._emit, self._ask_vault = emit, ask_vault
+        self._asked: dict[SourceKey, float] = {}
         self._refusals: dict[tuple[Any, ...], tuple[Refusal, float]] = {}
 
     @property
@@ -153,7 +161,11 @@ class Context:
         """Whether every source was looked at later than ``oldest``; if not, the vaults are asked for the others."""
         old = [source for source in sources if self.looked.get(source, 0.0) < oldest]
         hosts: dict[str, set[str]] = {}
+        now = self.now
         for source in old:
+            if self.looked.get(source, 0.0) < self._asked.get(source, 0.0) and now - self._asked[source] < ASK_AGAIN:
+                continue  # asked already, the answer is on its way
+            self._asked[source] = now
             hosts.setdefault(source.vault, set()).add(source.name)
         for host, names in hosts.items():
             self._ask_vault(host, frozenset(names))

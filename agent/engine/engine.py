@@ -89,12 +89,19 @@ class Engine:
             touched |= self.chains.diagnose(key)
         if self.acting:
             for key in self._fairly(chains):
+                if context.stopping.is_set():
+                    return
+                self.chains.climb(key)
+            # Slots that have become free go round the namespaces, too.
+            for key in self._fairly(self.chains.queued)[: self.chains.free_slots()]:
                 self.chains.climb(key)
         busy = {k for k, heal in context.memory.heals.items() if heal.started or heal.batch or heal.halt}
         workloads = touched | world.dirty_workloads | busy
         world.dirty_workloads = set()
         if self.acting:
             for workload in sorted(workloads):
+                if context.stopping.is_set():
+                    return
                 self.workloads.consider(workload)
         self._remember(now)
 
@@ -102,6 +109,24 @@ class Engine:
         """Mark everything: the next pass compares all there is."""
         world = self.context.world
         world.dirty_chains.update(world.external_secrets)
+
+    def prune(self) -> None:
+        """Forget what no longer exists: Secrets without a consumer, sources that nobody reads, chains and heals."""
+        context, world, memory = self.context, self.context.world, self.context.memory
+        if world.troubles:
+            return  # what cannot be seen now may still be there
+        gone_secrets = [k for k, known in memory.secrets.items() if not known.uid and not world.pods_of_secret(k)]
+        gone_sources = [k for k in memory.sources if not self._sources.get(k)]
+        gone_chains = [k for k in memory.chains if k not in world.external_secrets]
+        for secret in gone_secrets:
+            del memory.secrets[secret]
+            context.ledger.note("history", secret)
+        for source in gone_sources:
+            del memory.sources[source]
+            context.ledger.note("sources", source)
+        for chain in gone_chains:
+            del memory.chains[chain]
+            context.ledger.note("chains", chain)
 
     def cycle_ended(self, seconds: float) -> None:
         """Tell that one comparison is complete."""

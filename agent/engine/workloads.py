@@ -217,7 +217,7 @@ class Workloads:
             context.refuse(decision.refusal)
             if decision.refusal.until is not None:
                 context.timers.set(key, decision.refusal.until)
-            context.waiting |= decision.refusal.reason in ("backoff", "campaign", "mid-rollout", "upstream")
+            context.waiting |= decision.refusal.reason in ("backoff", "mid-rollout")
             return False
         context.allow(workload=key)
         match decision:

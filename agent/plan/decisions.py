@@ -13,7 +13,7 @@ class Idle(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """Due, but not yet: an ordinary wait that nobody needs to be told of."""
+    """Due, but not yet: an ordinary wait that nobody needs to be told of. ``until`` 0: until a slot is free."""
 
     until: float
     why: str

@@ -64,7 +64,7 @@ def decide(case: SyncCase) -> SyncDecision:
     if step is Step.RECREATE:
         return _recreate(case, finding)
     if case.in_flight >= case.policy.limits.syncs_in_flight:
-        return Wait(until=case.now + 1, why="as many force-syncs as allowed are not acknowledged yet")
+        return Wait(until=0.0, why="as many force-syncs as allowed are not acknowledged yet")
     return ForceSync(
         chain=case.view.es.key,
         reason=finding.kind.value if finding.kind is not Kind.SYNC_FAILED else "cause-gone",
