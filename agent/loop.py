@@ -167,6 +167,8 @@ class Agent:
         for sweeper in self._sweepers.values():
             sweeper.stop()
         for reflector in self._reflectors:
+            reflector.begin_stop()
+        for reflector in self._reflectors:
             reflector.stop(timeout=1.0)
         self.conn.close()
 
@@ -258,6 +260,7 @@ class Agent:
             self.engine.take_in(message)
         self.engine.settle()
         self.engine.full()
+        self.engine.tell_halts()
 
     def _save_last(self) -> None:
         try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TextIO
+from typing import Literal, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -29,12 +28,10 @@ from agent.report import explain, log, scan
 from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
-from agent.report.recorder import Recorder
 from agent.report.table import findings_table
 from agent.server import Health, Server
 from agent.vault.client import VaultClient
-from agent.vault.connect_to import environment_address, session
-from agent.vault.credentials import credential
+from agent.vault.credentials import credential, open_session
 from agent.vault.trouble import CredentialProblem
 
 EXIT_OK, EXIT_ERROR, EXIT_DRIFT = 0, 1, 2
@@ -66,7 +63,9 @@ class Started:
         try:
             agent.run(ended)
         except LedgerProblem as error:
-            return complain("the ledger", str(error), "end the other agent, or wait: this one starts again and reads it anew")
+            return complain(
+                "the ledger", str(error), "end the other agent, or wait: this one starts again and reads it anew"
+            )
         finally:
             server.stop()
         return EXIT_OK
@@ -100,7 +99,7 @@ class Started:
     def _result(self, agent: Agent, output: str, out: TextIO, refusals: list[Refusal]) -> int:
         findings, now = agent.engine.all_findings(), agent.context.now
         if output == "json":
-            out.write(scan.scan_json(findings, refusals, now).decode() + "\n")
+            out.write(scan.scan_json(findings, refusals, now).decode())
         else:
             out.write(findings_table(findings, refusals, now))
         return self._code(agent)
@@ -185,16 +184,13 @@ def _make(
     return agent
 
 
-def _subscribers(
-    agent: Agent, metrics: Metrics, started: Started, access: str
-) -> list[Callable[[Event], None]]:
+def _subscribers(agent: Agent, metrics: Metrics, started: Started, access: str) -> list[Callable[[Event], None]]:
     subscribers: list[Callable[[Event], None]] = [metrics]
     if access == "read":
         return subscribers
     subscribers.append(log.Log())
-    writer, conn = agent.context.writer, agent.conn
+    writer = agent.context.writer
     assert writer is not None
-    recorder = Recorder(read=lambda key: _event_json(conn, key), create=writer.create, patch=writer.patch)
     world = agent.context.world
 
     def ref(about: ObjectKey | WorkloadKey) -> Ref | None:
@@ -204,24 +200,14 @@ def _subscribers(
         es = world.external_secrets.get(about)
         return externalsecret_ref(es) if es is not None else None
 
-    started.events = KubeEvents(recorder, ref, enabled=lambda: agent.context.policy.mode == "heal")
+    started.events = KubeEvents(writer, ref, enabled=lambda: agent.context.policy.mode == "heal")
     subscribers.append(started.events)
     return subscribers
 
 
-def _event_json(conn: Any, key: ObjectKey) -> bytes | None:
-    try:
-        body: bytes = conn.request("GET", f"/api/v1/namespaces/{key.namespace}/events/{key.name}").body
-    except ApiProblem as error:
-        if error.code == 404:
-            return None
-        raise
-    return body
-
-
 def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> Callable[[str, float], VaultClient]:
     """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, ValueError."""
-    http = session(environment_address(os.environ))
+    http = open_session()
     identity = credential(arguments.vault_credential, http)
 
     def make(host: str, requests_per_second: float) -> VaultClient:
@@ -237,5 +223,3 @@ def complain(what: str, where: str, next_step: str) -> int:
     """One error on stderr: what, where, what to do next. Returns the exit code for it."""
     sys.stderr.write(f"secret-drift-agent: {what}: {where}. {next_step}\n")
     return EXIT_ERROR
-
-

@@ -14,12 +14,11 @@ from agent.cluster.connection import Connection
 from agent.cluster.writer import Writer
 from agent.engine.observe import Observer
 from agent.engine.world import World
-from agent.events import Event, Refused, RefusalEnded, StepDone
+from agent.events import Event, RefusalEnded, Refused, StepDone
 from agent.ledger import Ledger
 from agent.memory import ChainMemory, HealMemory, Memory
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
-
 
 ASK_AGAIN = 5.0
 """Seconds after which a vault that has not answered is asked again."""

@@ -10,15 +10,16 @@ import queue
 from collections.abc import Iterable
 
 from agent.cluster.decode import Malformed
-from agent.cluster.reflector import Message
 from agent.cluster.reflector import Malfunction as Lost
+from agent.cluster.reflector import Message
 from agent.cluster.reflector import Recovered as Found
 from agent.engine.chains import Chains, wanted_sources
 from agent.engine.context import Context
 from agent.engine.observe import not_installed
 from agent.engine.vaults import VaultAnswer
 from agent.engine.workloads import Workloads
-from agent.events import CycleEnded, DataChanged, Malformed as MalformedEvent, Recovered, Troubled
+from agent.events import CycleEnded, DataChanged, Halted, Recovered, Troubled
+from agent.events import Malformed as MalformedEvent
 from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
 
 LEDGER_DELAY = 1.0
@@ -109,6 +110,15 @@ class Engine:
         """Mark everything: the next pass compares all there is."""
         world = self.context.world
         world.dirty_chains.update(world.external_secrets)
+
+    def tell_halts(self) -> None:
+        """Say again, after a start, what the ledger remembers as halted: a page must not resolve by a restart."""
+        for key, heal in self.context.memory.heals.items():
+            if heal.halt is not None:
+                halt = heal.halt
+                self.context.tell(
+                    Halted, workload=key, reason=halt.reason, detail=halt.detail, remedy=halt.remedy, pod=halt.pod
+                )
 
     def prune(self) -> None:
         """Forget what no longer exists: Secrets without a consumer, sources that nobody reads, chains and heals."""

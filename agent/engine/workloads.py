@@ -19,7 +19,7 @@ from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.logs import LogWatch
 from agent.engine.volumes import single_attach
-from agent.events import Evicted, HaltEnded, Halted, Healed, Propagated, RolloutRestarted, StagePassed
+from agent.events import Evicted, Halted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
 from agent.memory import Eviction, HealMemory
 from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan import recycle
