@@ -263,6 +263,16 @@ class Scenario:
         """``explain``, to its end."""
         return self.launch("explain", *arguments, fresh=fresh).wait()
 
+    def cycles(self, process: AgentProcess, more: int = 4, timeout: float = 20.0) -> None:
+        """Let whole comparisons of a running agent pass: what it has not done then, it was not about to do."""
+
+        def ended() -> int:
+            return sum("chains" in line for line in process.lines(level="debug"))
+
+        goal = ended() + more
+        self.wait(lambda: process.ended or ended() >= goal, timeout, f"{more} more comparisons")
+        assert not process.ended, f"the agent ended:\n{process.err[-4000:]}"
+
     def metrics(self, process: AgentProcess) -> str:
         """A scrape of a running agent."""
         answer = requests.get(f"http://127.0.0.1:{self._port(process)}/metrics", timeout=10)
