@@ -1,0 +1,191 @@
+"""``python -m tests.bench``: measures the agent as a process, prints a table, writes ``build/bench.json``.
+
+Everything comes from one run: a world of 10,000 ExternalSecrets (and one of a tenth of it) served from memory by a
+process of its own, `once` on it, the same bytes downloaded raw, and `run` left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.bench.measuring import Ran, Running, World, ran, running
+from tests.bench.objects import VAULTS
+from tests.bench.reaction import reaction
+from tests.bench.table import table
+
+SIZES = {"small": 1_000, "full": 10_000}
+POLICY = """apiVersion: secret-drift-agent/v1
+kind: HealPolicy
+mode: heal
+interval: {interval}s
+vaults:
+{vaults}
+sync: [{{namespaces: ["*"], steps: [force-sync]}}]
+recycle: [{{namespaces: ["*"]}}]
+"""
+
+
+def main() -> int:
+    """The whole benchmark; 1 if the agent did not do its work."""
+    arguments = _arguments()
+    sizes = list(SIZES) if arguments.size == "both" else [arguments.size]
+    result: dict[str, Any] = {
+        "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0]},
+        "import_seconds": _import_seconds(),
+    }
+    for name in sizes:
+        with tempfile.TemporaryDirectory() as directory:
+            result[name] = measure(Path(directory), SIZES[name], arguments.runs, arguments.idle)
+    if arguments.idle:
+        with tempfile.TemporaryDirectory() as directory:
+            result["reaction"] = reaction(Path(directory))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result))
+    print(f"\nwritten to {arguments.output}")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--size", choices=("small", "full", "both"), default="both")
+    parser.add_argument("--quick", action="store_true", help="small world, one steady run, neither idle nor reaction")
+    parser.add_argument("--runs", type=int, default=3, help="steady runs, of which the median is told")
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds for which `run` is left alone (0: not)")
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.size, arguments.runs, arguments.idle = "small", 1, 0.0
+    return arguments
+
+
+def _import_seconds() -> float:
+    """Median wall time of a process that imports all that `once` needs and ends."""
+    return statistics.median(ran([sys.executable, "-c", "import agent.start"], {}).wall for _ in range(3))
+
+
+def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, Any]:
+    """All figures of one world."""
+    world = World(directory, chains)
+    try:
+        policy = directory / "policy.yaml"
+        vaults = "\n".join(f'  - {{name: {name}, namespaces: ["*"], requestsPerSecond: 400}}' for name in VAULTS)
+        policy.write_text(POLICY.format(interval=60, vaults=vaults))
+        once = [sys.executable, "-m", "agent", "once", "--policy", str(policy)]
+        world.take()
+        first = _good(ran(once, world.environment))
+        asked_first = world.take()
+        steady, asked, raw = [], asked_first, []
+        for _ in range(runs):
+            steady.append(_good(ran(once, world.environment)))
+            asked = world.take()
+            raw.append(_raw(world, asked))
+            world.take()
+        ratios = [one.wall / raws["seconds"] for one, raws in zip(steady, raw, strict=True)]
+        figures: dict[str, Any] = {
+            "chains": chains,
+            "world": {"objects": world.ready["objects"], "bytes_of": world.ready["bytes"]},
+            "first_seconds": first.wall,
+            "steady_seconds": statistics.median(one.wall for one in steady),
+            "steady_cpu_seconds": statistics.median(one.cpu for one in steady),
+            "raw_seconds": statistics.median(one["seconds"] for one in raw),
+            "raw_api_seconds": statistics.median(one["api_seconds"] for one in raw),
+            "raw_bytes": raw[-1]["bytes"],
+            "steady_ratio": statistics.median(ratios),
+            "once_rss_mb": max(one.rss_mb for one in [first, *steady]),
+            "first_requests": _requests(asked_first),
+            "steady_requests": _requests(asked),
+            "vault_request_goal": sum(-(-count // 25) for count in _per_vault(chains)),
+        }
+        if idle:
+            figures |= _idle(world, directory, policy, idle)
+        figures["peak_rss_mb"] = max(figures["once_rss_mb"], figures.get("run_rss_mb", 0.0))
+        return figures
+    finally:
+        world.close()
+
+
+def _per_vault(chains: int) -> list[int]:
+    namespaces = -(-chains // 100)
+    return [100 * len(range(number, namespaces, len(VAULTS))) for number in range(len(VAULTS))]
+
+
+def _good(one: Ran) -> Ran:
+    if one.code != 0:
+        raise SystemExit(f"`once` ended with {one.code}\n{one.out[-2000:]}\n{one.err[-4000:]}")
+    return one
+
+
+def _raw(world: World, asked: dict[str, Any]) -> dict[str, float]:
+    lists = [
+        (entry["path"], entry["resource"], {k: v for k, v in entry["query"].items() if k != "continue"})
+        for entry in asked["api"]
+        if entry["verb"] == "list" and entry["code"] == 200 and "continue" not in entry["query"]
+    ]
+    hosts = sorted({f"{entry['vault']}.vault.azure.net" for entry in asked["vault"] if entry["operation"] == "list"})
+    given = json.dumps({"lists": lists, "vaults": hosts})
+    answer = ran([sys.executable, "-m", "tests.bench.raw"], world.environment, given)
+    if answer.code != 0:
+        raise SystemExit(f"the raw download failed\n{answer.err[-4000:]}")
+    found: dict[str, float] = json.loads(answer.out)
+    return found
+
+
+def _requests(asked: dict[str, Any]) -> dict[str, int]:
+    api = [entry["verb"] for entry in asked["api"]]
+    return {
+        "api": len(api),
+        "api_writes": sum(verb in ("create", "update", "patch", "delete") for verb in api),
+        "vault": len(asked["vault"]),
+    }
+
+
+def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[str, Any]:
+    """`run` with nothing to do, from when its first comparisons are over, for one interval or more."""
+    policy.write_text(policy.read_text().replace("interval: 60s", f"interval: {seconds:g}s"))
+    command = [sys.executable, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+    with running(command, world.environment, directory / "run.log") as agent:
+        began = time.monotonic()
+        start = _settled(world, agent)
+        world.take()
+        cpu, at = agent.cpu(), time.monotonic()
+        time.sleep(seconds)
+        spent, passed = agent.cpu() - cpu, time.monotonic() - at
+        asked = world.take()
+        return {
+            "run_start_seconds": start - began,
+            "run_rss_mb": agent.memory_mb("VmHWM"),
+            "run_rss_now_mb": agent.memory_mb("VmRSS"),
+            "idle_cpu_percent": 100 * spent / passed,
+            "idle_window_seconds": passed,
+            "idle_bytes_per_minute": (sum(e["bytes"] for e in asked["api"]) + asked["watched_bytes"]) * 60 / passed,
+            "idle_requests": _requests(asked),
+        }
+
+
+def _settled(world: World, agent: Running) -> float:
+    """When nothing was asked for and no CPU spent any more; two seconds of quiet show it."""
+    quiet = time.monotonic()
+    cpu = agent.cpu()
+    seen = False
+    while not seen or time.monotonic() - quiet < 2.0:
+        time.sleep(0.25)
+        if agent.process.poll() is not None:
+            raise SystemExit(f"`run` ended with {agent.process.returncode}")
+        asked = world.take()
+        seen = seen or bool(asked["vault"])
+        if asked["api"] or asked["vault"] or agent.cpu() - cpu > 0.02:
+            quiet, cpu = time.monotonic(), agent.cpu()
+    return quiet
+
+
+if __name__ == "__main__":
+    sys.exit(main())

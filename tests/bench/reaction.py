@@ -1,0 +1,95 @@
+"""How quickly a rotation is answered, in a small world with all its actors: each leg in milliseconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.sandbox import builders
+from agent.sandbox.client import DEPLOYMENTS
+from agent.sandbox.files import write_files
+from agent.sandbox.thread import SandboxThread
+from tests.bench.measuring import running
+
+NAMESPACE, VAULT = "klinematrix-test", "klinematrix-test-kv"
+INTERVAL, SETTLE = 1.0, 1.0
+POLICY = f"""apiVersion: secret-drift-agent/v1
+kind: HealPolicy
+mode: heal
+interval: {INTERVAL:.0f}s
+vaults: [{{name: {VAULT}, namespaces: ["*"]}}]
+sync: [{{namespaces: ["*"], steps: [force-sync]}}]
+recycle: [{{namespaces: ["*"], settle: {SETTLE:.0f}s}}]
+margins: {{kubeletLag: 0s, node: 1s}}
+"""
+
+
+def reaction(directory: Path) -> dict[str, float]:
+    """Rotate one secret that three pods consume, with `run` watching; times from the API server's own audit."""
+    with SandboxThread() as world:
+        sandbox = world.sandbox
+        variables = world.call(write_files, sandbox, directory)
+        vault = world.call(sandbox.vaults.vault, VAULT)
+        world.call(lambda: vault.set("api-key", "value-one", created=sandbox.clock.now() - 7 * 86_400))
+        world.apply(
+            builders.secret_store(VAULT, NAMESPACE),
+            builders.external_secret("app-secrets", NAMESPACE, {"API_KEY": "api-key"}),
+            builders.deployment("backend", NAMESPACE, 3, env={"API_KEY": ("app-secrets", "API_KEY")}),
+        )
+
+        def ready() -> bool:
+            found = world.run(sandbox.admin.get_or_none(DEPLOYMENTS, NAMESPACE, "backend")) or {}
+            return bool(found.get("status", {}).get("readyReplicas") == 3)
+
+        _until(ready)
+        (directory / "reaction.yaml").write_text(POLICY)
+        command = [sys.executable, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
+                   "--host", "127.0.0.1", "--port", "0"]  # fmt: skip
+        with running(command, variables, directory / "reaction.log"):
+            _until(lambda: len([r for r in world.call(list, sandbox.vaults.audit) if r.identity == "agent"]) > 3)
+            rotated = sandbox.clock.now()
+            world.call(lambda: vault.set("api-key", "value-two"))
+
+            def fresh() -> bool:
+                held = world.call(lambda: list(sandbox.kubelet.running(terminating=False)))
+                return len(held) == 3 and all(set(one.env.values()) == {b"value-two"} for one in held)
+
+            _until(fresh)
+            ended = sandbox.clock.now()
+        audit = world.call(list, sandbox.api.audit)
+    return _legs(audit, rotated, ended)
+
+
+def _legs(audit: list[Any], rotated: float, ended: float) -> dict[str, float]:
+    def first(user: str, verb: str, resource: str, sub: str, after: float) -> float:
+        return min(
+            entry.at
+            for entry in audit
+            if (entry.user, entry.verb, entry.resource, entry.subresource) == (user, verb, resource, sub)
+            and entry.at >= after
+            and entry.code < 300
+        )
+
+    synced = first("agent", "patch", "externalsecrets", "", rotated)
+    written = first("system:eso", "update", "secrets", "", synced)
+    acked = first("system:eso", "update", "externalsecrets", "status", written)
+    evicted = first("agent", "create", "pods", "eviction", acked)
+    return {
+        "rotated_to_force_sync_ms": (synced - rotated) * 1000,
+        "force_sync_to_acknowledged_ms": (acked - synced) * 1000,
+        "settle_end_to_first_eviction_ms": (evicted - written - SETTLE) * 1000,
+        "rotated_to_all_fresh_ms": (ended - rotated) * 1000,
+        "interval_ms": INTERVAL * 1000,
+        "settle_ms": SETTLE * 1000,
+    }
+
+
+def _until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > ends:
+            raise TimeoutError("the small world did not come to what was awaited")
+        time.sleep(0.02)
