@@ -37,6 +37,7 @@ from agent.model import (
     Kind,
     Link,
     ObjectKey,
+    Refusal,
     SourceKey,
     State,
     Step,
@@ -103,6 +104,7 @@ class Chains:
             pods=world.pods_of_secret(target),
             pods_trouble=world.trouble("pods", key.namespace),
             nodes_down=world.nodes_down(),
+            seen_running=world.seen_running,
         )
 
     def _blind(self, namespace: str, source: SourceKey | str) -> Trouble | None:
@@ -269,6 +271,11 @@ class Chains:
         """What would be done for a chain now; nothing is done."""
         view, report = self.view(key), self.reports.get(key)
         return sync.decide(self._case(view, report)) if view is not None and report is not None else None
+
+    def refusals(self, key: ObjectKey) -> tuple[Refusal, ...]:
+        """Every gate that refuses what is due for a chain now."""
+        view, report = self.view(key), self.reports.get(key)
+        return sync.refusals(self._case(view, report)) if view is not None and report is not None else ()
 
     def _case(self, view: ChainView, report: ChainReport) -> sync.SyncCase:
         context = self.context

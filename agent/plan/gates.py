@@ -130,7 +130,7 @@ def gate_single(case: RecycleCase) -> Refusal | None:
     return _refusal(case, "single-replica", f"{why}; `gap: allow` permits that") if why else None
 
 
-def gate_upstream(case: RecycleCase) -> Refusal | None:
+def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
     """No chain of the workload drifts, fails or is unknown since less than the policy's horizon."""
     horizon = case.now - case.policy.timing.broken_chain_horizon
     for chain in case.chains:
@@ -138,6 +138,8 @@ def gate_upstream(case: RecycleCase) -> Refusal | None:
             continue
         if max(chain.drifting_since, chain.newest_created) > horizon or not chain.drifting_since:
             finding = next(iter(chain.report.upstream.findings), None)
+            if finding is None:
+                return Wait(until=case.now + 1, why="a vault has not answered yet")
             what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "") if finding else ""
             return _refusal(case, "upstream", f"ExternalSecret {chain.report.chain} is not in order{what}")
     return None
@@ -232,3 +234,8 @@ GATES: tuple[Gate, ...] = (
     gate_windows, gate_single, gate_blast_radius, gate_attempts, gate_budget, gate_campaign, gate_caps,
 )  # fmt: skip
 """In the order in which an SRE would want to hear of them."""
+
+
+def refusals(case: RecycleCase) -> tuple[Refusal, ...]:
+    """All gates that refuse now, not the first alone; for whoever asks why nothing is done."""
+    return tuple(verdict for gate in GATES if isinstance(verdict := gate(case), Refusal))

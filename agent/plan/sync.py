@@ -45,15 +45,8 @@ class SyncCase(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(case: SyncCase) -> SyncDecision:
     """The step that is due for links 1 and 2 of a chain now."""
-    finding = next(
-        (f for kind in ORDER for f in case.report.findings if f.kind is kind and f.link is not Link.CONTAINER), None
-    )
-    memory = case.view.memory
-    if (
-        finding is None
-        or memory.sync is not None
-        or (memory.recreate and memory.recreate.state in ("reserved", "deleted"))
-    ):
+    finding = _deciding(case)
+    if finding is None:
         return Idle()
     step = _step(case, finding)
     if isinstance(step, Idle | Wait):
@@ -71,6 +64,25 @@ def decide(case: SyncCase) -> SyncDecision:
         evidence=finding.evidence,
         seen=identities(case.view),
         tries_key=tries_key(case.view),
+    )
+
+
+def refusals(case: SyncCase) -> tuple[Refusal, ...]:
+    """All gates that refuse the step which is due, not the first alone; for whoever asks why nothing is done."""
+    finding = _deciding(case)
+    step = _step(case, finding) if finding is not None else None
+    if finding is None or not isinstance(step, Step):
+        return ()
+    return tuple(refusal for gate in GATES if (refusal := gate(case, finding, step)) is not None)
+
+
+def _deciding(case: SyncCase) -> Finding | None:
+    """The drift that something is to be done about; None: there is none, or a step is under way."""
+    memory = case.view.memory
+    if memory.sync is not None or (memory.recreate and memory.recreate.state in ("reserved", "deleted")):
+        return None
+    return next(
+        (f for kind in ORDER for f in case.report.findings if f.kind is kind and f.link is not Link.CONTAINER), None
     )
 
 

@@ -1,0 +1,130 @@
+"""Which versions of the vault secrets a container may run, for a person who asks. Pure.
+
+A container is placed on the history of the keys it uses, as for its verdict; each entry that it can have got is then
+placed on the versions that the vault secret had. Where we know the cause (the present data were fetched by a sync that
+has seen the newest version) no clock is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from agent import mapping
+from agent.diagnose import containers, sources
+from agent.diagnose.containers import Span
+from agent.diagnose.upstream import covered
+from agent.diagnose.view import ChainView
+from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory, SourceMemory
+from agent.model import ContainerRun, ContainerSpec, Pod, SourceKey, State
+from agent.policy import Policy
+
+
+class Might(NamedTuple):
+    """``created`` of the versions it may be, newest first; ``older``: or one that we do not know of."""
+
+    versions: tuple[float, ...]
+    older: bool
+
+
+def versions(
+    view: ChainView, pod: Pod, spec: ContainerSpec, run: ContainerRun, policy: Policy, now: float, *, state: State
+) -> dict[SourceKey, Might]:
+    """Per vault secret that feeds a key which this container uses. ``state`` is the container's verdict."""
+    memory = view.secret_memory
+    if memory is None or run.started is None:
+        return {}
+    found: dict[SourceKey, Might] = {}
+    for use in (use for use in spec.uses if use.secret == view.es.target):
+        span = containers.span(pod, run, use, policy, now=now)
+        if not containers.counts(use, immutable=memory.immutable, volumes=""):
+            span = Span(now, now)  # a plain volume follows the Secret
+        for key in containers.keys_used(use, memory):
+            for source, might in _of_key(view, memory, key, span, policy, assumed=state is State.ASSUMED):
+                found[source] = _either(found.get(source), might)
+    return found
+
+
+def _of_key(
+    view: ChainView, memory: SecretMemory, key: str, span: Span, policy: Policy, *, assumed: bool
+) -> Iterable[tuple[SourceKey, Might]]:
+    entries = memory.keys.get(key)
+    if entries is None:
+        return
+    feeding = set(mapping.feeds(view.es, key))
+    origins = dict.fromkeys(source for use, source in view.resolved if use in feeding)
+    held = containers.held(entries, memory.first_look, span)
+    for source in origins:
+        known = view.sources.get(source)
+        if known is None:
+            yield source, Might((), older=True)
+            continue
+        line = _Line(view, policy, known, entries, _proved(view, source, known, policy), alone=len(origins) == 1)
+        might: Might | None = None
+        for entry, end in held.entries:
+            if entry.value != ABSENT:
+                might = _either(might, line.of(entry, end, memory.first_look))
+        if held.before_us:
+            might = _either(might, line.newest() if assumed else line.before_us(span))
+        if might is not None:
+            yield source, might
+
+
+class _Line(NamedTuple):
+    """The history of one key beside that of one vault secret which feeds it."""
+
+    view: ChainView
+    policy: Policy
+    known: SourceMemory
+    entries: tuple[Entry, ...]
+    proved: bool  # the present data hold the newest version for sure
+    alone: bool  # nothing else feeds the key
+
+    def newest(self) -> Might:
+        return Might((self.known.state.created,), older=False)
+
+    def of(self, entry: Entry, end: float, first_look: float) -> Might:
+        """The versions that can have been the newest when this entry was written."""
+        if entry is self.entries[0] and self.proved:
+            return self.newest()
+        margin, refreshed = self.policy.margins.vault, self.view.es.refresh_time
+        begin, until = entry.lo - margin, (end if entry.value == UNOBSERVED else entry.hi) + margin
+        if entry is self.entries[-1] and entry.lo == first_look:
+            begin = self._synced_since(entry.lo)  # it was there when we first looked, written some time before
+        if entry is self.entries[0] and refreshed is not None:
+            begin, until = max(begin, refreshed - margin), max(until, refreshed + margin)
+        return self._between(begin, until, other=entry.value not in (self.entries[0].value, UNOBSERVED))
+
+    def before_us(self, span: Span) -> Might:
+        """Of a container that started before our first look: by the clocks alone, so perhaps an older one."""
+        witnessed = self.entries[-1].value != self.entries[0].value
+        found = self._between(self._synced_since(span.lo), span.hi + self.policy.margins.vault, other=witnessed)
+        return found._replace(older=True)
+
+    def _synced_since(self, at: float) -> float:
+        """What the Secret held at that time was fetched later than this, if ESO did its work."""
+        es = self.view.es
+        if es.refresh_policy != "Periodic" or es.refresh_interval <= 0:
+            return float("-inf")
+        return at - es.refresh_interval - self.policy.margins.vault
+
+    def _between(self, begin: float, until: float, *, other: bool) -> Might:
+        found = sources.versions_between(self.known, begin, until)
+        if self.proved and self.alone and other:
+            # Another value than that of the newest version cannot be the newest version.
+            found = tuple(created for created in found if created != self.known.state.created)
+        oldest = self.known.versions[-1] if self.known.versions else None
+        # A version list names ids: from its oldest version on, all are known.
+        reaches_back = oldest is None or (begin < oldest.created and not oldest.id)
+        return Might(found, older=not found or reaches_back)
+
+
+def _proved(view: ChainView, source: SourceKey, known: SourceMemory, policy: Policy) -> bool:
+    fixed = all(use.version for use, key in view.resolved if key == source)
+    return known.state.present and known.state.enabled and not fixed and covered(view, source, known, policy)
+
+
+def _either(one: Might | None, other: Might) -> Might:
+    if one is None:
+        return other
+    return Might(tuple(sorted({*one.versions, *other.versions}, reverse=True)), one.older or other.older)
