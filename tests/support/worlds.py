@@ -1,0 +1,47 @@
+"""Worlds at rest, in which nothing is left to be found: where most scenarios begin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from support.processes import AgentProcess
+from support.scenario import Scenario
+
+from agent.sandbox.client import Object
+
+WEEK = 7 * 86400.0
+
+
+def at_rest(
+    s: Scenario, sources: Mapping[str, str], chains: Sequence[Object], workloads: Sequence[Object], namespace: str
+) -> None:
+    """Versions of a week ago (``vault/name`` -> value), synced by ESO; pods that started a minute later, long ago.
+
+    So a first look finds the containers' values `assumed`, and nothing to report.
+    """
+    born = s.sandbox.clock.now() - WEEK
+    for source, value in sources.items():
+        vault, _, name = source.partition("/")
+        s.rotate(vault, name, value, created=born)
+    s.apply(*chains)
+    for obj in chains:
+        if obj["kind"] == "ExternalSecret":
+            s.external_secret_ready(namespace, obj["metadata"]["name"])
+    s.advance(60)
+    s.apply(*workloads)
+    for obj in workloads:
+        s.ready(namespace, obj["metadata"]["name"], kind=obj["kind"])
+    s.advance(600)
+
+
+def watching(s: Scenario) -> AgentProcess:
+    """An agent that has looked at everything once."""
+    agent = s.start_agent()
+    s.cycles(agent, 1)
+    return agent
+
+
+def next_second(s: Scenario) -> None:
+    """Let the world's whole second end: vaults tell when a version was created in whole seconds only."""
+    began = int(s.sandbox.clock.now())
+    s.wait(lambda: int(s.sandbox.clock.now()) > began, 5, "the next second")
