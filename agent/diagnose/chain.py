@@ -122,7 +122,7 @@ class _Judge:
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
         for use in judged:
-            span = containers.span(pod, run, use, self.policy, now=self.now)
+            span = containers.span(pod, run, use, self.policy, now=self.view.seen_running.get(pod.key, self.now))
             for name in containers.keys_used(use, self.memory):
                 if self.keys is not None and name not in self.keys:
                     continue

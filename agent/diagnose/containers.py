@@ -57,7 +57,7 @@ def resolves_again(run: ContainerRun, kind: str, *, now: float, window: float) -
 
 
 def span(pod: Pod, run: ContainerRun, use: Use, policy: Policy, *, now: float) -> Span:
-    """When this run of the container resolved ``use``.
+    """When this run of the container resolved ``use``. ``now``: when we first saw it running, or any later time.
 
     Pod creation is the API server's clock, starts and ends are the node's (whole seconds, so up to one more), and
     kubelet's cache may be ``kubeletLag`` behind. A subPath file can come from a volume set up earlier in the pod's life.

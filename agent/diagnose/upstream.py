@@ -93,8 +93,11 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
     if stale and not disabled:
         return State.STALE, [_stale(view, stale)]
     if view.blind:
-        trouble = view.blind[0]
-        text = "; ".join(dict.fromkeys(blind.detail for blind in view.blind))
+        told = [blind for blind in view.blind if blind.cause != "not-looked-yet"]
+        if not told:
+            return State.UNKNOWN, []  # the answer is on its way
+        trouble = told[0]
+        text = "; ".join(dict.fromkeys(blind.detail for blind in told))
         return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=trouble.cause)]
     if es.unsupported:
         return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, es.unsupported, cause="unsupported")]

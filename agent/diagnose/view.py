@@ -43,6 +43,7 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     pods: tuple[Pod, ...] = ()
     pods_trouble: Trouble | None = None
     nodes_down: frozenset[str] = frozenset()
+    seen_running: Mapping[ObjectKey, float] = {}  # pod -> when we saw its present runs (API server's clock)
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):

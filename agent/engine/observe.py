@@ -114,7 +114,8 @@ class Observer:
         if scope.resource == "secrets":
             self.pending.append(message)
             return
-        self.world.replace_all(scope.resource, scope.namespace, message.listing.items)
+        seen_at = message.listing.answered_at
+        self.world.replace_all(scope.resource, scope.namespace, message.listing.items, seen_at=seen_at)
 
     def _secrets_listed(self, message: Listed, policy: Policy) -> None:
         scope, listing = message.scope, message.listing
@@ -167,7 +168,7 @@ class Observer:
         if message.type == "DELETED":
             self.world.drop(scope.resource, obj)
         else:
-            self.world.put(scope.resource, obj)
+            self.world.put(scope.resource, obj, seen_at=message.observed_at)
 
     def _secret_changed(self, scope: Scope, message: Changed) -> None:
         view: SecretView = message.object

@@ -331,7 +331,7 @@ class Workloads:
             )  # fmt: skip
         heal = context.memory.heals[key]
         done = tuple(replace(e, done=True) if e.uid == pod.uid else e for e in heal.batch)
-        context.remember_heal(key, replace(heal, batch=done))
+        context.remember_heal(key, replace(heal, batch=done, recycled=heal.recycled + 1))
         return True
 
     def _withdraw(self, key: WorkloadKey, uids: set[str]) -> None:
@@ -401,7 +401,7 @@ class Workloads:
         context.remember_heal(
             case.key,
             replace(
-                heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled + decision.pods, blocked=""
+                heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled or decision.pods, blocked=""
             ),
         )
         return True
@@ -425,7 +425,7 @@ class Workloads:
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
             key=case.heal_key, since=heal.since, sources=heal.sources, started=heal.started, baseline=heal.baseline,
-            recycled=heal.recycled + len(heal.batch), canary_passed=recovered or decision.why.startswith("the canary"),
+            recycled=heal.recycled, canary_passed=recovered or decision.why.startswith("the canary"),
         )  # fmt: skip
         context.remember_heal(case.key, again)
         return True
@@ -437,7 +437,8 @@ class Workloads:
         self.logs.forget(case.key)
         if not heal.started:
             return False
-        context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
+        if heal.recycled:
+            context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
         for source in heal.sources:
             known = context.memory.sources.get(source)
             if known is not None and known.witnessed and known.state.present:

@@ -31,6 +31,9 @@ from agent.model import (
 
 SecretName = ObjectKey
 
+RECENT = 60.0
+"""Seconds after a start within which the moment of our seeing it can say more than the node's clock."""
+
 
 class World:
     """All current objects, by key. ``dirty_chains`` and ``dirty_workloads`` collect what a change may affect."""
@@ -46,6 +49,7 @@ class World:
         self.nodes: dict[str, Node] = {}
         self.push_sources: dict[ObjectKey, PushSource] = {}
         self.vaults: dict[str, VaultView] = {}
+        self.seen_running: dict[ObjectKey, float] = {}  # pods seen soon after a start: all runs of theirs began before
         self.troubles: dict[tuple[str, str | None], Trouble] = {}  # (resource, namespace or all) that cannot be read
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
@@ -104,19 +108,35 @@ class World:
 
     # --------------------------------------------------------------------------------------------------- changes
 
-    def put(self, resource: str, obj: Any) -> None:
-        """One object was added or modified."""
+    def put(self, resource: str, obj: Any, *, seen_at: float = 0.0) -> None:
+        """One object was added or modified; ``seen_at``: API server's clock when this state of it was there for sure."""
+        if resource == "pods" and seen_at:
+            self._note_runs(obj, seen_at)
         _PUT[resource](self, obj)
+
+    def _note_runs(self, pod: Pod, seen_at: float) -> None:
+        """A container that we see running has resolved its Secrets by now, whatever its node's clock says.
+
+        Kept only where it says more than the clock does: for starts of the last seconds.
+        """
+        old = self.pods.get(pod.key)
+        starts = [run.started for run in pod.runs]
+        if old is not None and old.uid == pod.uid and [run.started for run in old.runs] == starts:
+            return
+        if seen_at > max((start or 0.0 for start in starts), default=0.0) + RECENT:
+            self.seen_running.pop(pod.key, None)
+        else:
+            self.seen_running[pod.key] = seen_at
 
     def drop(self, resource: str, obj: Any) -> None:
         """One object is gone."""
         _DROP[resource](self, obj)
 
-    def replace_all(self, resource: str, namespace: str | None, items: Iterable[Any]) -> None:
+    def replace_all(self, resource: str, namespace: str | None, items: Iterable[Any], *, seen_at: float = 0.0) -> None:
         """The whole collection (of one namespace) was read anew."""
         keep = set()
         for obj in items:
-            self.put(resource, obj)
+            self.put(resource, obj, seen_at=seen_at)
             keep.add(identity(obj))
         for obj in [o for o in self._collection(resource) if identity(o) not in keep]:
             if namespace is None or getattr(identity(obj), "namespace", namespace) == namespace:
@@ -203,6 +223,7 @@ class World:
 
     def _drop_pod(self, pod: Pod) -> None:
         old = self.pods.pop(pod.key, None)
+        self.seen_running.pop(pod.key, None)
         if old is None:
             return
         for name in secrets_of(old):

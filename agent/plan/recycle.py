@@ -101,7 +101,9 @@ def decide(case: RecycleCase) -> RecycleDecision:
     if not case.stale:
         if heal is not None and heal.started and (stuck := _cached(case)):
             return HaltNow(halt=stuck)
-        return Finish() if heal is not None else Idle()
+        if heal is None or any(chain.report.upstream.holds_up for chain in case.chains if not chain.excluded):
+            return Idle()  # while a Secret is not what it should be, nobody can be called fresh
+        return Finish()
     from agent.plan.gates import GATES  # the gates speak of cases, so they import this module
 
     for gate in GATES:

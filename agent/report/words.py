@@ -168,8 +168,8 @@ def _(event: ev.SyncRequested) -> str:
 
 @phrase.register
 def _(event: ev.Synced) -> str:
-    moved = f"changed: {listed(event.moved)}" if event.moved else "no value changed"
-    return f"ESO acknowledged the force-sync after {span(event.seconds)}; {moved}"
+    moved = f"; changed: {listed(event.moved)}" if event.moved else ""
+    return f"ESO acknowledged the force-sync after {span(event.seconds)}{moved}"
 
 
 @phrase.register
