@@ -24,7 +24,7 @@ from agent.loop import Agent, Settings
 from agent.model import ObjectKey, Refusal, WorkloadKey
 from agent.plan.decisions import Refuse
 from agent.policy import PolicyError, PolicyFile
-from agent.report import explain, log, scan
+from agent.report import log, scan
 from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
@@ -89,6 +89,8 @@ class Started:
         """One chain."""
         agent = self._agent()
         agent.scan()
+        from agent.report import explain  # what only this command needs
+
         told = explain.gather(agent.engine, ObjectKey(namespace, name))
         if told is None:
             where = f"ExternalSecret {namespace}/{name}"

@@ -136,7 +136,7 @@ class Stage:
         """The log of every running container of a Deployment has a line with this text."""
         kubelet = self._thread.sandbox.kubelet
         names = {each.pod for each in self.held(app)}
-        logs = [self._thread.call(kubelet.logs, NAMESPACE, name, "app") or [] for name in names]
+        logs = [self._thread.call(lambda pod=name: kubelet.logs(NAMESPACE, pod, "app") or []) for name in names]
         return bool(logs) and all(any(re.search(pattern, line) for _, line in log) for log in logs)
 
     def is_ready(self, chain: str) -> bool:
