@@ -95,7 +95,7 @@ class Started:
         if told is None:
             where = f"ExternalSecret {namespace}/{name}"
             return complain("there is no such object", where, f"kubectl -n {namespace} get externalsecrets lists them")
-        out.write(explain.tree(told) if output == "tree" else explain.as_json(told).decode() + "\n")
+        out.write(explain.tree(told) if output == "tree" else explain.as_json(told).decode())
         return self._code(agent)
 
     def _result(self, agent: Agent, output: str, out: TextIO, refusals: list[Refusal]) -> int:

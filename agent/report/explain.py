@@ -1,30 +1,53 @@
-"""One chain as a tree: what the vault has, what ESO did, what the Secret holds, what each container runs."""
+"""``explain``: one chain, whole. What the vault has, what ESO did, what the Secret holds, what each container runs."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
+from agent.diagnose.chain import diagnose
+from agent.model import Budget, Link, ObjectKey
+from agent.report.explain_json import as_json
+from agent.report.explain_steps import sync_step, workload_step
+from agent.report.explain_tree import tree
+from agent.report.gathering import told_es, told_secret, told_sources
+from agent.report.gathering_pods import told_workloads
+from agent.report.told import Told
 
-from agent.model import ObjectKey
+if TYPE_CHECKING:  # told by an engine that is there already
+    from agent.engine.engine import Engine
 
-
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `explain` says of one chain."""
-
-    chain: ObjectKey
-
-
-def gather(engine: Any, key: ObjectKey) -> Told | None:
-    """Collect it; None if there is no such ExternalSecret."""
-    return Told(chain=key) if key in engine.chains.reports else None
-
-
-def tree(told: Told) -> str:
-    """As text."""
-    return f"{told.chain}\n"
+__all__ = ["Told", "as_json", "gather", "tree"]
 
 
-def as_json(told: Told) -> bytes:
-    """As JSON."""
-    return msgspec.json.encode(told)
+def gather(
+    engine: Engine, key: ObjectKey, *, notes: Sequence[str] = (), budgets: Sequence[Budget] = ()
+) -> Told | None:
+    """Everything there is to say of a chain; None if there is no such ExternalSecret.
+
+    ``notes``: what the answers do not rest on. ``budgets``: PodDisruptionBudgets of the namespace; the API server has
+    the last word on them, but whether one forbids an eviction now can be foretold.
+    """
+    context, world = engine.context, engine.context.world
+    view, report = engine.chains.view(key), engine.chains.reports.get(key)
+    if view is None or report is None:
+        return None
+    now, policy = context.now, context.policy
+    full = diagnose(view, policy, now, full=True)
+    namespace = world.namespaces.get(key.namespace)
+    workloads = told_workloads(
+        view, full, policy, now, world.workload_of, lambda w: workload_step(engine.workloads.decision(w), full, budgets)
+    )
+    return Told(
+        chain=key,
+        at=now,
+        mode=policy.mode,
+        notes=tuple(notes),
+        links=tuple((link, report.state(link)) for link in Link),
+        sources=told_sources(view, policy, world.vaults, context.looked),
+        es=told_es(view, full, namespace.mode if namespace else ""),
+        secret=told_secret(view, full, policy),
+        workloads=workloads,
+        next=sync_step(view, report, engine.chains.decision(key), engine.chains.refusals(key)),
+        findings=tuple(engine.chains.findings.get(key, {}).values()),
+    )

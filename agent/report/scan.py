@@ -41,10 +41,10 @@ def scan_json(findings: Iterable[Finding], refusals: Iterable[Refusal], now: flo
     others = [refusal for subject, some in held.items() if subject not in subjects for refusal in some]
     document = {
         "schema": SCHEMA,
-        "at": _time(now),
+        "at": time_json(now),
         "summary": summary(listed),
-        "findings": [_finding(finding, held.get(subject_of(finding), [])) for finding in listed],
-        "otherRefusals": [_whose(refusal) | _refusal(refusal) for refusal in others],
+        "findings": [finding_json(finding, held.get(subject_of(finding), [])) for finding in listed],
+        "otherRefusals": [_whose(refusal) | refusal_json(refusal) for refusal in others],
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
@@ -89,7 +89,8 @@ def _sort(finding: Finding) -> str:
     return {Kind.SUSPECT: "suspects", Kind.UNKNOWN: "unknown"}.get(finding.kind, "notes")
 
 
-def _finding(finding: Finding, refusals: list[Refusal]) -> dict[str, object]:
+def finding_json(finding: Finding, refusals: list[Refusal]) -> dict[str, object]:
+    """One finding, with the refusals that keep it as it is."""
     workload = finding.workload
     return {
         "namespace": escape(finding.chain.namespace),
@@ -97,22 +98,23 @@ def _finding(finding: Finding, refusals: list[Refusal]) -> dict[str, object]:
         "link": finding.link.value,
         "kind": finding.kind.value,
         "drift": finding.is_drift,
-        "since": _time(finding.since),
+        "since": time_json(finding.since),
         "evidence": escape(finding.evidence),
         "cause": escape(finding.cause),
         "remedy": escape(finding.remedy),
         "sources": [escape(f"{source.vault}/{source.name}") for source in finding.sources],
         "workload": None if workload is None else {"kind": escape(workload.kind), "name": escape(workload.name)},
-        "refusals": [_refusal(refusal) for refusal in refusals],
+        "refusals": [refusal_json(refusal) for refusal in refusals],
     }
 
 
-def _refusal(refusal: Refusal) -> dict[str, object]:
+def refusal_json(refusal: Refusal) -> dict[str, object]:
+    """One refusal."""
     return {
         "step": refusal.step.value,
         "reason": escape(refusal.reason),
         "detail": escape(refusal.detail),
-        "until": _time(refusal.until),
+        "until": time_json(refusal.until),
     }
 
 
@@ -126,6 +128,7 @@ def _whose(refusal: Refusal) -> dict[str, object]:
     }
 
 
-def _time(at: float | None) -> str | None:
+def time_json(at: float | None) -> str | None:
+    """A time as documents give it: RFC 3339, None where it is not known."""
     said = stamp(at) if at is not None else ""
     return said if said[:1].isdigit() else None

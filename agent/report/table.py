@@ -96,21 +96,22 @@ def _stacked(headings: tuple[str, ...], row: tuple[str, ...], widths: list[int],
     lines = _lines(row[: len(widths)], widths)
     for heading, cell in zip(headings[len(widths) :], row[len(widths) :], strict=True):
         if row is not headings and cell != NOTHING:
-            said = _wrapped(f"{heading}: {cell}", max(_PROSE_AT_LEAST, width - len(_INDENT)))
+            said = wrapped(f"{heading}: {cell}", max(_PROSE_AT_LEAST, width - len(_INDENT)))
             lines += [_INDENT + part for part in said]
     return lines
 
 
 def _lines(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    wrapped = [_wrapped(cell, wide) for cell, wide in zip(row, widths, strict=True)]
+    columned = [wrapped(cell, wide) for cell, wide in zip(row, widths, strict=True)]
     lines = []
-    for index in range(max(len(parts) for parts in wrapped)):
-        shown = [_padded(p[index] if index < len(p) else "", w) for p, w in zip(wrapped, widths, strict=True)]
+    for index in range(max(len(parts) for parts in columned)):
+        shown = [padded(p[index] if index < len(p) else "", w) for p, w in zip(columned, widths, strict=True)]
         lines.append(_GAP.join(shown).rstrip())
     return lines
 
 
-def _wrapped(cell: str, width: int) -> list[str]:
+def wrapped(cell: str, width: int) -> list[str]:
+    """The cell as lines of at most ``width`` columns, at least one."""
     if columns(cell) <= width:
         return [cell]
     # A wide character takes two columns: wrapping at half the width is always safe, if seldom pretty.
@@ -118,7 +119,8 @@ def _wrapped(cell: str, width: int) -> list[str]:
     return textwrap.wrap(cell, fits, break_on_hyphens=False) or [""]
 
 
-def _padded(cell: str, width: int) -> str:
+def padded(cell: str, width: int) -> str:
+    """The cell with spaces behind it, up to ``width`` columns."""
     return cell + " " * max(0, width - columns(cell))
 
 

@@ -1,0 +1,242 @@
+"""An explanation as a tree that reads from the vault down to the containers, and then says what would be done. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from agent.model import Finding, Link
+from agent.report.branches import Branch, drawn
+from agent.report.told import (
+    ContainerTold,
+    EsTold,
+    KeyTold,
+    PodTold,
+    RunsTold,
+    SecretTold,
+    SourceTold,
+    StepTold,
+    Told,
+    VersionTold,
+    WorkloadTold,
+)
+from agent.report.words import KIND_WORDS, LINK_WORDS, counted, refusal_said
+from agent.times import ago, stamp
+
+_MOST_VERSIONS = 3
+
+
+def tree(told: Told, width: int = 100) -> str:
+    """The whole of it as text of at most ``width`` columns, as far as names allow. Ends with a line end."""
+    as_of = f"as of {stamp(told.at)} (the API server's clock); policy mode: {told.mode}"
+    children = [*_links(told), _sources(told), _es(told), _secret(told)]
+    children += [_workload(workload, told.at) for workload in told.workloads] or [_no_workload(told)]
+    children.append(_now(told))
+    root = Branch(
+        (f"ExternalSecret {told.chain}",), (as_of, *(f"note: {note}" for note in told.notes)), tuple(children)
+    )
+    return drawn(root, width)
+
+
+# ------------------------------------------------------------------------------------------------- from the top down
+
+
+def _links(told: Told) -> Iterable[Branch]:
+    """The verdict on each link, with its findings: the whole in three lines."""
+    for link, state in told.links:
+        found = [finding for finding in told.findings if finding.link is link]
+        drifts = [finding for finding in found if finding.is_drift]
+        said = _containers_said(told) if link is Link.CONTAINER else ""
+        about = "; ".join(dict.fromkeys(KIND_WORDS[finding.kind] for finding in (drifts or found))) or said
+        yield Branch((LINK_WORDS[link], state.value, about), (), tuple(_finding(finding, told.at) for finding in found))
+
+
+def _containers_said(told: Told) -> str:
+    states: dict[str, int] = {}
+    for workload in told.workloads:
+        for pod in workload.pods:
+            for container in pod.containers:
+                states[container.state] = states.get(container.state, 0) + 1
+    return ", ".join(f"{counted(number, 'container')} {state}" for state, number in sorted(states.items()))
+
+
+def _finding(finding: Finding, at: float) -> Branch:
+    kind = finding.kind.value + (f" ({finding.cause})" if finding.cause else "")
+    prose = [finding.evidence]
+    if finding.since > 0 and math.isfinite(finding.since):
+        prose.append(f"since {_moment(finding.since, at)}")
+    if finding.remedy:
+        prose.append(f"what to do: {finding.remedy}")
+    return Branch((kind, prose[0]), tuple(prose[1:]))
+
+
+def _sources(told: Told) -> Branch:
+    return Branch(
+        ("Vault secrets", counted(len(told.sources), "is read", "are read")),
+        (),
+        tuple(_source(source, told.at) for source in told.sources),
+    )
+
+
+def _source(source: SourceTold, at: float) -> Branch:
+    name = f"{source.vault.split('.', 1)[0] or source.store}/{source.name}"
+    feeds = "any key" if source.keys is None else ", ".join(source.keys)
+    prose = [f"feeds {feeds}"] if feeds else []
+    if source.pinned:
+        prose.append(f"the spec names the fixed version {source.pinned}: a newer one is never fetched")
+    if source.trouble:
+        prose.append(f"could not be looked at: {source.trouble}")
+    if not source.known:
+        return Branch((name, "not known"), tuple(prose))
+    if not source.present:
+        return Branch((name, "not in the vault (never created, misspelt, or soft-deleted)"), tuple(prose))
+    prose[1:1] = [_fetched(source)] if source.fetched is not None else []
+    if source.ignored:
+        prose.append("tag secret-drift-agent=ignore: its owner wants nothing done")
+    seen = f"as of {stamp(source.looked_at)}: " if source.trouble and source.looked_at else ""
+    newest = _version(source.newest, at) if source.newest is not None else "version not known"
+    return Branch((name, f"{seen}newest {newest}; {_lifecycle(source, at)}"), tuple(prose))
+
+
+def _fetched(source: SourceTold) -> str:
+    return "ESO has fetched it" if source.fetched else "ESO has not fetched it yet"
+
+
+def _lifecycle(source: SourceTold, at: float) -> str:
+    said = ["enabled" if source.enabled else "DISABLED"]
+    if source.not_before is not None and source.not_before > at:
+        said.append(f"not valid before {stamp(source.not_before)}")
+    if source.expires is None:
+        said.append("never expires")
+    elif source.expires <= at:
+        said.append(f"EXPIRED {_moment(source.expires, at)}")
+    else:
+        said.append(f"expires {_moment(source.expires, at)}")
+    return ", ".join(said)
+
+
+def _es(told: Told) -> Branch:
+    es = told.es
+    ready = {True: "Ready=True", False: f"Ready=False ({es.ready_reason})", None: "not synced yet"}[es.ready]
+    since = f" since {_moment(es.ready_since, told.at)}" if es.ready_since else ""
+    return Branch(("ExternalSecret", told.chain.name, f"{ready}{since}"), tuple(_es_prose(es, told.at)))
+
+
+def _es_prose(es: EsTold, at: float) -> Iterable[str]:
+    interval = {"Periodic": f", every {ago(es.interval)}"}.get(es.policy, "")
+    extra = ", immutable target" if es.immutable else ""
+    yield f"refreshPolicy {es.policy}{interval}; creationPolicy {es.creation_policy}{extra}"
+    last = f"last good sync began {_moment(es.refreshed, at)}" if es.refreshed else "no good sync yet"
+    yield last + (f"; ESO's own next one is due {_moment(es.due, at)}" if es.due else "")
+    if not es.spec_applied:
+        yield f"generation {es.generation} of the spec is not synced yet"
+    if es.error:
+        yield f"last error ({es.cause}): {es.error}"
+        if es.remedy:
+            yield f"what to do: {es.remedy}"
+    yield from es.limits
+
+
+def _secret(told: Told) -> Branch:
+    secret = told.secret
+    if secret.trouble:
+        about = f"cannot be read: {secret.trouble}"
+    elif not secret.present:
+        about = "is not there"
+    else:
+        about = f"created {_moment(secret.created, told.at)}" + (", immutable" if secret.immutable else "")
+    children = tuple(_key(key, secret, told.at) for key in secret.keys)
+    return Branch(("Secret", secret.name, about), (), children)
+
+
+def _key(key: KeyTold, secret: SecretTold, at: float) -> Branch:
+    fed = f"from {', '.join(str(source) for source in key.sources)}" if key.sources else ""
+    about = "; ".join(part for part in (key.evidence, _changed(key, secret, at), fed) if part)
+    return Branch((key.name, key.state, about))
+
+
+def _changed(key: KeyTold, secret: SecretTold, at: float) -> str:
+    if key.changed_to is not None:
+        if key.changed_from is None or key.changed_to - key.changed_from <= 2:
+            return f"changed {_moment(key.changed_to, at)}"
+        return f"changed between {stamp(key.changed_from)} and {stamp(key.changed_to)}"
+    if secret.first_look is not None and key.state != "missing":
+        return f"not changed since our first look {_moment(secret.first_look, at)}"
+    return ""
+
+
+# ----------------------------------------------------------------------------------------------------- what consumes it
+
+
+def _no_workload(told: Told) -> Branch:
+    return Branch(("Pods", "none consumes this Secret by env, envFrom or a volume"))
+
+
+def _workload(workload: WorkloadTold, at: float) -> Branch:
+    ready = sum(pod.ready for pod in workload.pods)
+    about = f"{workload.state}: {ready} of {counted(len(workload.pods), 'pod')} ready"
+    children = tuple(_pod(pod, at) for pod in workload.pods)
+    return Branch((workload.key.kind, workload.key.name, about), (), children)
+
+
+def _pod(pod: PodTold, at: float) -> Branch:
+    about = [pod.note or ("ready" if pod.ready else "not ready"), f"created {_moment(pod.created, at)}"]
+    if pod.node:
+        about.append(f"on {pod.node}")
+    return Branch((pod.name, ", ".join(about)), (), tuple(_container(container, at) for container in pod.containers))
+
+
+def _container(container: ContainerTold, at: float) -> Branch:
+    kind = {"container": "container", "init": "init container", "sidecar": "sidecar"}[container.kind]
+    started = f"started {_moment(container.started, at)}" if container.started else "not started"
+    restarts = f", {counted(container.restarts, 'restart')}" if container.restarts else ""
+    prose = [f"uses {'; '.join(container.uses)}"]
+    prose += [f"runs {_runs(runs)}" for runs in container.runs]
+    if container.evidence:
+        prose.append(container.evidence)
+    return Branch((f"{kind} {container.name}", container.state, started + restarts), tuple(prose))
+
+
+def _runs(runs: RunsTold) -> str:
+    known = [_short_version(version) for version in runs.versions[:_MOST_VERSIONS]]
+    if len(runs.versions) > _MOST_VERSIONS or (runs.older and known):
+        known.append("an older one")
+    return f"{runs.source}: {' or '.join(known) or 'a version we do not know of'}"
+
+
+# ------------------------------------------------------------------------------------------------------ what comes next
+
+
+def _now(told: Told) -> Branch:
+    steps = [_step(("vault to Secret",), told.next, told.at)]
+    steps += [_step((f"{w.key.kind} {w.key.name}",), w.next, told.at) for w in told.workloads]
+    return Branch(("What the agent would do now", ""), (), tuple(steps))
+
+
+def _step(about: tuple[str, ...], step: StepTold, at: float) -> Branch:
+    said = step.detail if step.step in ("none", "under-way") else f"{step.step}: {step.detail}"
+    if step.until is not None:
+        said += f"; until {_moment(step.until, at)}"
+    if step.refusals:
+        said += f"; refused by {counted(len(step.refusals), 'gate')}:"
+    prose = (f"what to do: {step.remedy}",) if step.remedy else ()
+    return Branch((*about, said), prose, tuple(Branch((refusal_said(refusal),)) for refusal in step.refusals))
+
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+
+def _version(version: VersionTold, at: float) -> str:
+    named = f", id {version.id}" if version.id else ""
+    return f"version of {stamp(version.created)} ({ago(at - version.created)} ago{named})"
+
+
+def _short_version(version: VersionTold) -> str:
+    return f"version of {stamp(version.created)}" + (f" ({version.id})" if version.id else "")
+
+
+def _moment(when: float | None, at: float) -> str:
+    """A time, and how far from now."""
+    if when is None or not math.isfinite(when):
+        return "—"
+    return f"{stamp(when)} ({f'in {ago(when - at)}' if when > at else f'{ago(at - when)} ago'})"
