@@ -7,7 +7,7 @@ the object's spec as they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.sandbox.client import Object
@@ -250,7 +250,7 @@ def budget(name: str, namespace: str, app: str | None = None, **spec: Any) -> Ob
     }
 
 
-BUILDERS = {
+BUILDERS: dict[str, Callable[..., Object]] = {
     "namespace": namespace,
     "secretStore": secret_store,
     "clusterSecretStore": cluster_secret_store,

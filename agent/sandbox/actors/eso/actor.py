@@ -70,6 +70,11 @@ class EsoActor:
         """Nothing is being worked on and nothing waits for a worker; a later time may still be set."""
         return self._queue.idle
 
+    @property
+    def paused(self) -> bool:
+        """Whether it is down."""
+        return not self._up.is_set()
+
     def pause(self) -> None:
         """ESO is down: the sync in hand ends, no other begins."""
         self._up.clear()
