@@ -26,7 +26,7 @@ from agent.engine.observe import Observer
 from agent.engine.vaults import Sweeper, VaultAnswer
 from agent.engine.world import World
 from agent.events import Event, PolicyChanged, Troubled
-from agent.ledger import Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
+from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.model import Pod, SourceState, Trouble
 from agent.policy import PolicyFile
 from agent.vault.client import VaultClient
@@ -87,6 +87,7 @@ class Agent:
         ledger = Ledger(conn, settings.agent_namespace, writer, tell=self._ledger_words.append)
         world = World()
         memory = ledger.load(self.installation.key_id)
+        self.remembered = frozenset(memory.secrets)  # Secrets whose history did not begin with this process
         observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
         self.context = Context(
             conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
@@ -328,6 +329,17 @@ class Agent:
     def _emit(self, event: Event) -> None:
         for subscriber in self.subscribers:
             subscriber(event)
+
+    def reservations(self) -> list[str]:
+        """What the answers of a read-only command do not rest on, in words for a person."""
+        if self.installation.found:
+            return [f"the ledger: {text}" for text in self._ledger_words]
+        where = f"Secret {self.settings.agent_namespace}/{KEY_NAME}"
+        why = "may not be read" if self.installation.denied else "does not exist (no agent has run here yet?)"
+        return [
+            f"the installation's key, {where}, {why}: what the agent has seen cannot be compared, so these are the"
+            " answers of a first look, which knows no former values"
+        ]
 
     def say_start(self) -> None:
         """What the ledger had to say when it was read; for when the subscribers are there."""

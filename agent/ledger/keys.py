@@ -10,7 +10,7 @@ import secrets as random
 from typing import NamedTuple
 
 from agent.cluster.connection import Connection
-from agent.cluster.errors import Conflict
+from agent.cluster.errors import ApiProblem, Conflict
 from agent.cluster.stored import Stored, read_stored
 from agent.cluster.writer import Writer
 from agent.fingerprint import Fingerprints
@@ -26,15 +26,23 @@ class Installation(NamedTuple):
     fingerprints: Fingerprints
     key_id: str
     found: bool
+    denied: bool = False  # it may be there, but this identity may not read it
 
 
 def installation_key(conn: Connection, namespace: str, writer: Writer | None) -> Installation:
-    """Read the key, or make one. Without a writer (a read-only command) one that lasts for this process.
+    """Read the key, or make one. Without a writer (a read-only command) one that lasts for this process, also where
+    the key may not be read.
 
     Raises ApiProblem, Unreachable, BadAnswer.
     """
     place = ObjectKey(namespace, NAME)
-    stored = read_stored(conn, "secrets", place)
+    denied = False
+    try:
+        stored = read_stored(conn, "secrets", place)
+    except ApiProblem as error:
+        if writer is not None or error.code != 403:
+            raise
+        stored, denied = None, True
     if stored is not None and len(stored.data.get("key", b"")) >= 32 and stored.data.get("id"):
         return _installation(stored, found=True)
     fresh = Stored(
@@ -46,7 +54,7 @@ def installation_key(conn: Connection, namespace: str, writer: Writer | None) ->
         uid=stored.uid if stored else "",
     )
     if writer is None:
-        return _installation(fresh, found=False)
+        return _installation(fresh, found=False)._replace(denied=denied)
     try:
         made = writer.replace_stored(fresh) if stored else writer.create_stored(fresh)
     except Conflict:

@@ -48,14 +48,14 @@ class Ledger:
     def load(self, key_id: str) -> Memory:
         """The memory as last saved. What cannot be read is unknown history: said once, and begun anew.
 
-        Raises ApiProblem, Unreachable, BadAnswer.
+        Read-only, that holds for what may not be read, too. Raises ApiProblem, Unreachable, BadAnswer.
         """
         memory = Memory(key_id=key_id)
         self._key_id = key_id
         self._objects.clear()
         kinds: tuple[StoredKind, ...] = ("configmaps", "secrets")
         for kind in kinds:
-            for stored in list_stored(self._conn, kind, self._namespace, label_selector=SELECTOR):
+            for stored in self._listed(kind):
                 self._objects[stored.key.name] = stored
         tables: dict[str, dict[Any, Any]] = {
             "history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals,
@@ -71,6 +71,16 @@ class Ledger:
         if self._history_lost:
             memory.heartbeat.clear()
         return memory
+
+    def _listed(self, kind: StoredKind) -> list[Stored]:
+        try:
+            return list_stored(self._conn, kind, self._namespace, label_selector=SELECTOR)
+        except ApiProblem as error:
+            if self._writer is not None or error.code != 403:
+                raise
+        table = "history" if kind == "secrets" else ""
+        self._lost(table, f"its {kind} in namespace {self._namespace} may not be read")
+        return []
 
     def note(self, table: str, key: tuple[str, ...]) -> None:
         """An entry of a table has changed, or is gone."""
