@@ -46,13 +46,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class NodeCache(msgspec.Struct, frozen=True, kw_only=True):
     """Where kubelets may still serve the former object of an immutable Secret that was recreated under its name.
 
-    kubelet caches an immutable Secret as long as any pod on the node, a terminating one included, refers to it.
+    kubelet caches an immutable Secret as long as any pod on the node, a terminating one included, refers to it. A node
+    is clean once the watch has shown it without one: no clock is asked.
     """
 
     uid: str  # of the new object
     at: float  # when the former one was deleted
     dirty: tuple[str, ...]  # nodes that had a reference at the delete and have never been without one since
-    clean: dict[str, float] = {}  # node -> when it was first seen without any reference
 
 
 class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +65,11 @@ class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
     keys: dict[str, tuple[Entry, ...]]  # newest first
     immutable: bool = False
     cache: NodeCache | None = None
+    assumed_from: float | None = None
+    """Containers that resolved after this and before ``first_look`` are assumed to hold the value of the first look.
+
+    Kept, because it tells of the time before we looked: what ESO, the spec or the vault do later does not change it.
+    """
 
 
 class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -61,9 +61,10 @@ def diagnose(view: ChainView, policy: Policy, now: float, *, full: bool = False)
     if above.secret is not State.FRESH or above.vault is State.STALE:
         # Which of them are stale will be known when the Secret is what it should be.
         state = State.AWAITING if view.pods else State.FRESH
-        return _report(view, above, state, changed, verdicts=tuple(verdicts) if full else (), fresh=fresh)
+        told = tuple(verdicts) if full else ()
+        return _report(view, above, state, changed, verdicts=told, fresh=fresh, assumed_from=judge.assumed_from)
     state = next((s for s in _WORST_FIRST if any(v.state is s and v.counts for v in verdicts)), State.FRESH)
-    return _report(view, above, state, changed, verdicts=tuple(verdicts), fresh=fresh)
+    return _report(view, above, state, changed, verdicts=tuple(verdicts), fresh=fresh, assumed_from=judge.assumed_from)
 
 
 def workload_finding(
@@ -90,7 +91,7 @@ class _Judge:
     def __init__(self, view: ChainView, memory: SecretMemory, policy: Policy, now: float, volumes: str) -> None:
         self.view, self.memory, self.policy, self.now, self.volumes = view, memory, policy, now, volumes
         self.keys = mapping.expected_keys(view.es) if view.rivals else None
-        self.assumed_from = _assumed_from(view, policy)
+        self.assumed_from = _assumed_from(view, memory, policy)
         # Containers of equal templates started together have equal spans: judging each key once per span is most of
         # what makes 50,000 pods cheap.
         self._cache: dict[tuple[str, Span], State] = {}
@@ -110,19 +111,24 @@ class _Judge:
         return self.view.es.target
 
     def _container(self, pod: Pod, spec: ContainerSpec, run: ContainerRun, uses: list[Use]) -> ContainerVerdict | None:
-        if pod.node in self.view.nodes_down:
-            return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready")
+        if pod.node and pod.node not in self.view.nodes_ready:
+            return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready, or not known")
         if containers.resolves_again(run, spec.kind, now=self.now, window=self.policy.timing.crash_loop_window):
             return None
         judged = [use for use in uses if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes)]
         if not judged:
             return None
-        if self._cached_on_node(pod):
+        cache = self.memory.cache
+        cached = cache is not None and pod.node in cache.dirty
+        if cache is not None and cached and pod.created + 1 >= cache.at:
             text = f"node {pod.node} may still serve the former, immutable Secret: another pod there refers to it"
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
         for use in judged:
             span = containers.span(pod, run, use, self.policy, now=self.view.seen_running.get(pod.key, self.now))
+            if cache is not None and cached:
+                # The pod itself keeps the former object on its node: a restart of the container gets that again.
+                span = Span(min(span.lo, cache.at - 1), min(span.hi, cache.at - 1))
             for name in containers.keys_used(use, self.memory):
                 if self.keys is not None and name not in self.keys:
                     continue
@@ -139,13 +145,6 @@ class _Judge:
             known = containers.judge(entries, self.memory.first_look, span, before_us=before_us)
             self._cache[name, span] = known
         return known
-
-    def _cached_on_node(self, pod: Pod) -> bool:
-        cache = self.memory.cache
-        if cache is None or pod.created + 1 < cache.at:
-            return False
-        clean = cache.clean.get(pod.node)
-        return pod.node in cache.dirty or (clean is not None and pod.created <= clean)
 
     def _evidence(self, state: State, key: str, at: Span, run: ContainerRun) -> str:
         if not key:
@@ -190,12 +189,18 @@ def _versions_of(
         yield source, tuple(sorted(found))
 
 
-def _assumed_from(view: ChainView, policy: Policy) -> float:
-    """From when on a container that resolved before our first look is assumed to hold the current value.
+def _assumed_from(view: ChainView, memory: SecretMemory, policy: Policy) -> float:
+    """From when on a container that resolved before our first look is assumed to hold the value of that look.
 
     By then ESO must have synced the newest version by its own interval, the spec and its stores were what they are now,
-    and ESO has been Ready ever since.
+    and ESO has been Ready ever since. Once that was so it stays so: a version, an edit or a failure that comes after our
+    first look says nothing about the time before it.
     """
+    known = memory.assumed_from if memory.assumed_from is not None and not view.rivals else float("inf")
+    return min(known, _assumed_now(view, policy))
+
+
+def _assumed_now(view: ChainView, policy: Policy) -> float:
     es = view.es
     times = [es.created, es.spec_changed, es.ready_since or float("inf")]
     times += [store.changed for key, store in view.stores.items() if key in es.stores]
@@ -221,6 +226,7 @@ def _report(
     *findings: Finding,
     verdicts: tuple[ContainerVerdict, ...] = (),
     fresh: int = 0,
+    assumed_from: float = float("inf"),
 ) -> ChainReport:
     return ChainReport(
         chain=view.es.key,
@@ -229,6 +235,7 @@ def _report(
         findings=(*above.findings, *findings),
         verdicts=verdicts,
         fresh=fresh,
+        assumed_from=assumed_from,
         changed_at=changed,
         wake_at=above.wake_at,
     )

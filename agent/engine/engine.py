@@ -69,11 +69,13 @@ class Engine:
         for key in context.timers.due(now):
             (world.dirty_workloads if isinstance(key, WorkloadKey) else world.dirty_chains).add(key)  # type: ignore[arg-type]
         observer = context.observer
-        observer.clean_nodes(now)
         for key in observer.changed_secrets:
             context.ledger.note("history", key)
             world.dirty_chains.update(world.chains_of_secret(key))
         observer.changed_secrets.clear()
+        if observer.nodes_released:
+            context.ledger.save(context.memory, only="history")
+            observer.nodes_released = False
         for secret, keys in observer.changed_data:
             context.tell(DataChanged, secret=secret, keys=keys)
         observer.changed_data.clear()

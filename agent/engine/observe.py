@@ -36,6 +36,8 @@ class Observer:
         self.changed_secrets: set[ObjectKey] = set()
         self.changed_data: list[tuple[ObjectKey, tuple[str, ...]]] = []
         self.changed_sources: set[SourceKey] = set()
+        self.nodes_released = False  # must be in the ledger before a pod of ours can come to such a node
+        self._cached = {key for key, known in memory.secrets.items() if known.cache is not None and known.cache.dirty}
         self.heard: set[Scope] = set()  # scopes that were listed, or could not be
         self.pending: list[Listed] = []
         self._held: list[Message] = []  # what came on a scope of `pending` after its list
@@ -116,10 +118,12 @@ class Observer:
             return
         seen_at = message.listing.answered_at
         self.world.replace_all(scope.resource, scope.namespace, message.listing.items, seen_at=seen_at)
+        if scope.resource == "pods":
+            self._release_nodes(scope.namespace)
 
     def _secrets_listed(self, message: Listed, policy: Policy) -> None:
         scope, listing = message.scope, message.listing
-        confirmed = self.memory.heartbeat.get(str(scope))
+        confirmed = self._confirmed(scope)
         present = set()
         for view in listing.items:
             present.add(view.key)
@@ -169,6 +173,8 @@ class Observer:
             self.world.drop(scope.resource, obj)
         else:
             self.world.put(scope.resource, obj, seen_at=message.observed_at)
+        if scope.resource == "pods":
+            self._release_nodes(obj.key.namespace)
 
     def _secret_changed(self, scope: Scope, message: Changed) -> None:
         view: SecretView = message.object
@@ -179,7 +185,7 @@ class Observer:
                 gone = history.deleted(known, since=since, seen=message.observed_at)
                 self._remember(view.key, known, gone, deleted_at=message.observed_at)
         elif known is None:
-            first = history.first_look(view, at=message.observed_at, absent_until=self.memory.heartbeat.get(str(scope)))
+            first = history.first_look(view, at=message.observed_at, absent_until=self._confirmed(scope))
             self._remember(view.key, None, first)
         else:
             after = history.watched(known, view, since=since, seen=message.observed_at)
@@ -217,23 +223,31 @@ class Observer:
     def _cached_nodes(self, key: ObjectKey, after: SecretMemory, deleted_at: float) -> NodeCache:
         """An immutable Secret is gone, or another object: nodes with a reference still serve the former one."""
         nodes = sorted({pod.node for pod in self.world.pods_of_secret(key) if pod.node})
+        self._cached.add(key)
         return NodeCache(uid=after.uid, at=deleted_at, dirty=tuple(nodes))
 
-    def clean_nodes(self, now: float) -> None:
-        """Note the nodes that have no reference to a recreated immutable Secret any more."""
-        for key, memory in list(self.memory.secrets.items()):
-            if memory.cache is None or not memory.cache.dirty:
+    def _release_nodes(self, namespace: str | None) -> None:
+        """Note the nodes without any reference left to a recreated immutable Secret.
+
+        Message by message: of a pod that leaves and one that comes, the watch's order tells whether both were there.
+        """
+        for key in [key for key in self._cached if namespace in (None, key.namespace)]:
+            memory = self.memory.secrets.get(key)
+            if memory is None or memory.cache is None or not memory.cache.dirty:
+                self._cached.discard(key)
                 continue
             in_use = {pod.node for pod in self.world.pods_of_secret(key)}
-            free = [node for node in memory.cache.dirty if node not in in_use]
-            if free:
-                cache = replace(
-                    memory.cache,
-                    dirty=tuple(node for node in memory.cache.dirty if node in in_use),
-                    clean=memory.cache.clean | dict.fromkeys(free, now),
-                )
-                self.memory.secrets[key] = replace(memory, cache=cache)
+            dirty = tuple(node for node in memory.cache.dirty if node in in_use)
+            if dirty != memory.cache.dirty:
+                self.memory.secrets[key] = replace(memory, cache=replace(memory.cache, dirty=dirty))
                 self.changed_secrets.add(key)
+                self.nodes_released = True
+
+    def _confirmed(self, scope: Scope) -> float | None:
+        """Until when we know everything of a scope; who looked at all namespaces looked at each of them."""
+        wide = self.memory.heartbeat.get(str(Scope(scope.resource)))
+        own = self.memory.heartbeat.get(str(scope))
+        return own if wide is None else max(wide, own or wide)
 
     def _confirm(self, scope: Scope, at: float) -> None:
         if scope.resource == "secrets":

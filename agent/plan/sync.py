@@ -54,8 +54,10 @@ def decide(case: SyncCase) -> SyncDecision:
     for gate in GATES:
         if refusal := gate(case, finding, step):
             return Refuse(refusal=refusal)
-    if step is Step.RECREATE:
+    if step is Step.RECREATE and _proved_readable(case):
         return _recreate(case, finding)
+    if step is Step.RECREATE and (refusal := gate_attempts(case, finding, Step.FORCE_SYNC)):
+        return Refuse(refusal=refusal)  # the proof that ESO can read everything is a force-sync
     if case.in_flight >= case.policy.limits.syncs_in_flight:
         return Wait(until=0.0, why="as many force-syncs as allowed are not acknowledged yet")
     return ForceSync(
@@ -110,7 +112,7 @@ def _step(case: SyncCase, finding: Finding) -> Step | Idle | Wait:
             due = found + timing.changed_elsewhere_persistence
             return Step.FORCE_SYNC if now >= due else Wait(until=due, why="ESO undoes most changes by itself")
         case Kind.STUCK:
-            return Step.RECREATE if _proved_readable(case) else Step.FORCE_SYNC
+            return Step.RECREATE
     rule = case.policy.sync_rule(es.key.namespace)
     if rule and rule.patience and es.refresh_time is not None and es.refresh_policy == "Periodic":
         due = es.refresh_time + es.refresh_interval

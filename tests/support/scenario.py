@@ -188,7 +188,8 @@ class Scenario:
         told = self.call(dump, self.sandbox)
         for process in self.processes:
             ended = "ended" if process.ended else "running"
-            told += f"\nagent {' '.join(process.arguments)} ({ended}) said:\n{process.err[-5000:]}"
+            said = "\n".join(line for line in process.err.splitlines() if '"event":"compared' not in line)
+            told += f"\nagent {' '.join(process.arguments)} ({ended}) said:\n{said[-5000:]}"
         return told
 
     # What was done.

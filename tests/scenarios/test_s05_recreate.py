@@ -1,0 +1,174 @@
+"""S05, S05b: ESO says that all is well, and the Secret cannot be written: it is immutable."""
+
+from __future__ import annotations
+
+from support.scenario import Scenario
+from support.told import findings, healed, refusals, stages
+from support.worlds import at_rest, watching
+
+from agent.sandbox import builders as b
+from agent.sandbox.client import SECRETS
+from agent.sandbox.world import Options
+
+NS = "shop"
+RECREATE = {"steps": ["force-sync", "recreate"]}
+FORCE_SYNC = ("patch", "externalsecrets", "", f"{NS}/app-secrets")
+DELETE = ("delete", "secrets", "", f"{NS}/app-secrets")
+
+
+def frozen(s: Scenario, replicas: int, *, one_per_node: bool) -> None:
+    """An immutable Secret at rest, with a Deployment that takes a key of it into its environment."""
+    at_rest(
+        s,
+        {"prod-kv/api-key": "value-one"},
+        [
+            b.secret_store("prod-kv", NS),
+            b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, target={"immutable": True}),
+        ],
+        [b.deployment("backend", NS, replicas, env={"API_KEY": ("app-secrets", "API_KEY")}, one_per_node=one_per_node)],
+        NS,
+    )
+
+
+def test_s05_a_stuck_secret_is_recreated_and_its_pods_land_on_nodes_that_serve_the_new_one() -> None:
+    """A Secret that target.immutable froze is proved readable, deleted once, and its pods move to clean nodes."""
+    with Scenario(Options(nodes=("node-1", "node-2", "node-3", "node-4"))) as s:
+        frozen(s, 3, one_per_node=True)
+        before = s.get("Secret", NS, "app-secrets")
+        s.policy(sync=RECREATE)
+        agent = watching(s)
+        old = {pod["metadata"]["name"] for pod in s.pods(NS)}
+
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent)
+
+        after = s.get("Secret", NS, "app-secrets")
+        assert before and after and before["metadata"]["uid"] != after["metadata"]["uid"]
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-two"}
+        assert s.is_ready(NS, "backend")
+        assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
+        force_sync, delete, *evictions = s.writes()
+        assert (force_sync, delete) == (FORCE_SYNC, DELETE)
+        assert {(verb, resource, sub) for verb, resource, sub, _ in evictions} == {("create", "pods", "eviction")}
+        assert len(evictions) == 3
+        assert set(s.evicted(NS)) == old
+        assert stages(agent, "backend") == [("canary", 1), ("batch", 1), ("batch", 1)]
+        assert findings(agent)[:2] == [("vault", "stale"), ("secret", "stuck")]
+        assert findings(agent)[-1] == ("container", "stale-pod")
+        assert refusals(agent) == []
+        assert {"SecretRecreating", "SecretRecreated"} <= {event["reason"] for event in s.events(NS)}
+        metrics = s.metrics(agent)
+        assert 'secret_drift_actions_total{result="done",step="recreate"} 1.0' in metrics
+        assert "secret_drift_drift{" not in metrics
+
+
+def test_s05_nothing_is_deleted_where_the_policy_does_not_allow_it() -> None:
+    """Recreate is off by default: the stuck Secret is reported with its remedy, refused, and not synced again."""
+    with Scenario() as s:
+        frozen(s, 1, one_per_node=False)
+        s.policy()
+        agent = watching(s)
+
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: refusals(agent), why="the recreate is refused")
+        s.advance(120)  # what proved that ESO can read everything is too old by now
+        s.cycles(agent)
+
+        assert s.writes() == [FORCE_SYNC]
+        assert refusals(agent) == [("recreate", "step-not-allowed")]
+        assert findings(agent) == [("vault", "stale"), ("secret", "stuck")]
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}
+
+
+def test_s05b_a_pod_on_a_node_that_serves_the_old_object_is_not_called_fresh() -> None:
+    """Beside its neighbours the new pod still gets the old object: halted after one pod, until all have left the node."""
+    with Scenario(Options(nodes=("node-1",))) as s:
+        frozen(s, 3, one_per_node=False)
+        s.policy(sync=RECREATE)
+        agent = watching(s)
+
+        s.rotate("prod-kv", "api-key", "value-two")
+        halt = agent.until(reason="immutable-cached-on-node", workload="backend")
+        s.ready(NS, "backend")
+        s.cycles(agent)
+
+        assert "node-1" in halt["event"]
+        assert "kubectl drain" in halt["event"]
+        assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-one")  # the judge: kubelet served the old one
+        assert s.writes()[:2] == [FORCE_SYNC, DELETE]
+        assert len(s.evicted(NS)) == 1
+        assert len(s.writes()) == 3
+        halted = f'secret_drift_halted{{namespace="{NS}",reason="immutable-cached-on-node",workload="backend"}} 1.0'
+        assert halted in s.metrics(agent)
+        assert "RolloutHalted" in {event["reason"] for event in s.events(NS)}
+
+        scale(s, 0)
+        s.wait(lambda: not s.pods(NS), why="no pod is left")
+        scale(s, 3)
+        s.ready(NS, "backend")
+        s.wait(lambda: "secret_drift_halted{" not in s.metrics(agent), why="the halt is over")
+        s.cycles(agent)
+        assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
+        assert len(s.writes()) == 3
+        assert "secret_drift_drift{" not in s.metrics(agent)
+
+
+def scale(s: Scenario, replicas: int) -> None:
+    """What a person does by ``kubectl scale``."""
+    s.apply(b.deployment("backend", NS, replicas, env={"API_KEY": ("app-secrets", "API_KEY")}))
+
+
+def test_s05b_an_immutable_secret_without_target_immutable_needs_a_hand() -> None:
+    """A Secret that someone made immutable cannot be updated by ESO: reported with the command, never deleted by us."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})],
+            [b.deployment("backend", NS, 2, env={"API_KEY": ("app-secrets", "API_KEY")})],
+            NS,
+        )
+        make_immutable(s)
+        s.policy(sync=RECREATE)
+        agent = watching(s)
+
+        s.rotate("prod-kv", "api-key", "value-two")
+        found = agent.until(kind="stuck-needs-hand")
+        s.cycles(agent)
+
+        assert f"kubectl -n {NS} delete secret app-secrets" in found["event"]
+        assert s.writes() == [FORCE_SYNC]
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}
+        assert ("recreate", "not-immutable") not in refusals(agent)
+        assert "stuck-needs-hand" in s.metrics(agent)
+
+
+def make_immutable(s: Scenario) -> None:
+    """What a person does by ``kubectl patch secret``."""
+    s.run(s.sandbox.admin.merge_patch(SECRETS, NS, "app-secrets", {"immutable": True}))
+
+
+def test_s05b_a_type_that_the_spec_changed_needs_a_hand() -> None:
+    """A Secret's type cannot be changed: reported with the command, nothing deleted."""
+    with Scenario() as s:
+        chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [b.secret_store("prod-kv", NS), chain],
+            [b.deployment("backend", NS, 2, env={"API_KEY": ("app-secrets", "API_KEY")})],
+            NS,
+        )
+        s.policy(sync=RECREATE)
+        agent = watching(s)
+
+        typed = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, target={"template": {"type": "example/x"}})
+        s.apply(typed)
+        found = agent.until(kind="stuck-needs-hand")
+        s.cycles(agent)
+
+        assert f"kubectl -n {NS} delete secret app-secrets" in found["event"]
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}
+        assert {write for write in s.writes()} <= {FORCE_SYNC}
+        assert s.evicted(NS) == []
