@@ -42,7 +42,7 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     rivals: tuple[tuple[ObjectKey, frozenset[str]], ...] = ()  # other chains with the same target, and their keys
     pods: tuple[Pod, ...] = ()
     pods_trouble: Trouble | None = None
-    nodes_down: frozenset[str] = frozenset()
+    nodes_ready: frozenset[str] = frozenset()
     seen_running: Mapping[ObjectKey, float] = {}  # pod -> when we saw its present runs (API server's clock)
 
 
@@ -69,6 +69,7 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     verdicts: tuple[ContainerVerdict, ...] = ()  # containers that are not fresh; all of them if asked in full
     fresh: int = 0  # containers that are fresh or assumed
+    assumed_from: float = float("inf")  # who resolved after this, and before our first look, holds what we saw then
     changed_at: float = 0.0  # newest data change or source event, API server's clock: where `settle` counts from
     wake_at: float | None = None
 

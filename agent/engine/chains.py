@@ -39,6 +39,7 @@ from agent.model import (
     ObjectKey,
     Refusal,
     SourceKey,
+    SourceUse,
     State,
     Step,
     Trouble,
@@ -46,6 +47,10 @@ from agent.model import (
 )
 from agent.plan import sync
 from agent.plan.decisions import ForceSync, Recreate, Refuse, Wait
+from agent.plan.optout import NOT_READ
+
+FOLLOWED = ("externalsecrets", "secretstores", "clustersecretstores")
+"""What a chain's upper links are read from: while one of these cannot be followed, they are unknown."""
 
 KEPT_PACE = 20
 CAUSE_RETRY = 15.0
@@ -75,7 +80,8 @@ class Chains:
         if es is None:
             return None
         target = ObjectKey(key.namespace, es.target)
-        resolved, blind = [], []
+        resolved: list[tuple[SourceUse, SourceKey]] = []
+        blind = [t for kind in FOLLOWED if (t := world.trouble(kind, key.namespace)) is not None]
         for use, source in world.sources_of(es):
             trouble = self._blind(key.namespace, source)
             if trouble is not None:
@@ -103,7 +109,7 @@ class Chains:
             rivals=rivals,
             pods=world.pods_of_secret(target),
             pods_trouble=world.trouble("pods", key.namespace),
-            nodes_down=world.nodes_down(),
+            nodes_ready=world.nodes_ready(),
             seen_running=world.seen_running,
         )
 
@@ -157,6 +163,7 @@ class Chains:
         self.links.update({(link, report.state(link)): 1 for link in Link})
         self.verdicts[key] = dict(by_workload)
         self._remember_findings(key, found, view, now)
+        self._remember_assumption(view, report)
         self._say(key, found)
         if report.wake_at is not None:
             self.context.timers.set(key, report.wake_at)
@@ -173,6 +180,15 @@ class Chains:
         healthy = not any(f.is_drift and f.link is not Link.CONTAINER for f in found.values())
         tries = None if healthy else memory.tries
         self.context.remember_chain(key, replace(memory, since=since, tries=tries))
+
+    def _remember_assumption(self, view: ChainView, report: ChainReport) -> None:
+        memory, at = view.secret_memory, report.assumed_from
+        if memory is None or view.rivals or at >= memory.first_look:
+            return
+        if memory.assumed_from is None or at < memory.assumed_from:
+            target = ObjectKey(view.es.key.namespace, view.es.target)
+            self.context.memory.secrets[target] = replace(memory, assumed_from=at)
+            self.context.ledger.note("history", target)
 
     def _say(self, key: ObjectKey, found: dict[str, Finding]) -> None:
         now = self.context.now
@@ -286,7 +302,7 @@ class Chains:
             report=report,
             policy=context.policy,
             now=context.now,
-            namespace_mode=namespace.mode if namespace else "",
+            namespace_mode=namespace.mode if namespace else NOT_READ,
             namespace_deleting=namespace.deleting if namespace else False,
             in_flight=len(self._in_flight),
             other_recreate=pending,
@@ -296,6 +312,7 @@ class Chains:
     def _force_sync(self, decision: ForceSync, view: ChainView) -> None:
         context, es = self.context, view.es
         assert context.writer is not None
+        context.waiting = True
         now = context.now
         stamp = str(int(now))
         if es.annotations.get(FORCE_SYNC) == stamp:

@@ -24,7 +24,7 @@ from agent.memory import Eviction, HealMemory
 from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
-from agent.plan.optout import mode_of, opted_out
+from agent.plan.optout import NOT_READ, mode_of, opted_out
 from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 from agent.times import stamp
 
@@ -115,7 +115,7 @@ class Workloads:
         return PodCase(
             pod=pod,
             state=worst.state if worst is not None else State.FRESH,
-            evidence=worst.evidence if worst is not None else "",
+            evidence=f"container {worst.container} {worst.evidence}" if worst is not None else "",
             cached=worst is not None and worst.cached_on_node,
             log=said,
         )
@@ -140,7 +140,7 @@ class Workloads:
     ) -> Surroundings:
         context = self.context
         namespace = context.world.namespaces.get(key.namespace)
-        mode, deleting = (namespace.mode, namespace.deleting) if namespace else ("", False)
+        mode, deleting = (namespace.mode, namespace.deleting) if namespace else (NOT_READ, False)
         if not stale:
             return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
         begun = {k for k, heal in context.memory.heals.items() if heal.started and heal.halt is None and k != key}

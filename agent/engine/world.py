@@ -51,6 +51,7 @@ class World:
         self.vaults: dict[str, VaultView] = {}
         self.seen_running: dict[ObjectKey, float] = {}  # pods seen soon after a start: all runs of theirs began before
         self.troubles: dict[tuple[str, str | None], Trouble] = {}  # (resource, namespace or all) that cannot be read
+        self._nodes_ready: frozenset[str] | None = None
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
         self._chains_of_secret: defaultdict[SecretName, set[ObjectKey]] = defaultdict(set)
@@ -98,9 +99,11 @@ class World:
         """Why this collection cannot be read for this namespace, if so."""
         return self.troubles.get((resource, None)) or self.troubles.get((resource, namespace))
 
-    def nodes_down(self) -> frozenset[str]:
-        """Nodes that are not ready."""
-        return frozenset(node.name for node in self.nodes.values() if not node.ready)
+    def nodes_ready(self) -> frozenset[str]:
+        """Nodes that are ready, and so are the kubelets' words about their containers."""
+        if self._nodes_ready is None:
+            self._nodes_ready = frozenset(node.name for node in self.nodes.values() if node.ready)
+        return self._nodes_ready
 
     def sources_of(self, es: ExternalSecret) -> list[tuple[Any, SourceKey | str]]:
         """Each use of the spec with the vault secret it means, or the reason why that is not known."""
@@ -291,6 +294,7 @@ class World:
     def _put_node(self, node: Node) -> None:
         old = self.nodes.get(node.name)
         self.nodes[node.name] = node
+        self._nodes_ready = None
         if old is None or old.ready != node.ready:
             for pod in self.pods.values():
                 if pod.node == node.name:
@@ -299,6 +303,7 @@ class World:
 
     def _drop_node(self, node: Node) -> None:
         self.nodes.pop(node.name, None)
+        self._nodes_ready = None
 
     def _put_push_source(self, source: PushSource) -> None:
         self.push_sources[source.key] = source

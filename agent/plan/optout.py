@@ -8,11 +8,15 @@ MODE = "secret-drift-agent/mode"
 """Annotation on an ExternalSecret, workload or namespace: ``ignore`` or ``observe``. Anything else changes nothing."""
 
 STRICT = frozenset({"ignore", "observe"})
+NOT_READ = "?"
+"""In place of a mode: the object that may carry it could not be read, so its owner may object."""
 
 
 def opted_out(sources: Iterable[tuple[str, str]]) -> str:
     """Why an owner does not want this healed; empty: nobody objects. ``sources``: (who, the annotation's value)."""
     for who, mode in sources:
+        if mode == NOT_READ:
+            return f"{who} could not be read: whether its owner objects is not known"
         if mode in STRICT:
             return f"{who} carries {MODE}: {mode}"
     return ""

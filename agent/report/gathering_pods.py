@@ -47,7 +47,7 @@ def _worst(report: ChainReport, pods: list[PodTold]) -> str:
 def _pod(
     view: ChainView, pod: Pod, verdicts: Mapping[tuple[str, str], ContainerVerdict], policy: Policy, now: float
 ) -> PodTold:
-    down = f"node {pod.node} is not ready" if pod.node in view.nodes_down else ""
+    down = f"node {pod.node} is not ready, or not known" if pod.node and pod.node not in view.nodes_ready else ""
     return PodTold(
         name=pod.key.name,
         node=pod.node,
