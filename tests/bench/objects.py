@@ -112,12 +112,21 @@ class _Templates:
         yield self._made("ReplicaSet", {**common, "UID-SELF": uids["ReplicaSet"]})
         for number in range(PODS_EACH):
             place = index * PODS_EACH + number
-            suffix = f"{place * 7919 % 1_048_576:05x}"
+            created = self._now - 10 * DAY + 7 * place % 86_400
             yield self._made(
                 "Pod",
-                {**common, "UID-SELF": str(uuid.uuid4()), "SUFFIX": suffix, "NODE": f"node-{place % nodes:04d}",
-                 "IP": f"10.{place // 62_500}.{place // 250 % 250}.{place % 250 + 1}"},
-            )  # fmt: skip
+                {
+                    **common,
+                    "UID-SELF": str(uuid.uuid4()),
+                    "SUFFIX": f"{place * 7919 % 1_048_576:05x}",
+                    "TOKEN": f"{place * 104_729 % 1_048_576:05x}",
+                    "NODE": f"node-{place % nodes:04d}",
+                    "IP": f"10.{place // 62_500}.{place // 250 % 250}.{place % 250 + 1}",
+                    "CREATED": _time(created),
+                    "STARTED": _time(created + 3),
+                    "READY": _time(created + 12),
+                },
+            )
 
     def _made(self, kind: str, words: dict[str, str]) -> Object:
         text = self._texts[kind]
@@ -390,44 +399,50 @@ def _replica_set(now: float) -> Object:
 
 
 def _pod(now: float) -> Object:
-    created, template = now - 10 * DAY, _template()
+    """Its times are words to be replaced: no two pods of a rollout start in the same second."""
+    template = _template()
+    template["spec"]["volumes"][-1]["name"] = "kube-api-access-@TOKEN@"
+    template["spec"]["containers"][0]["volumeMounts"][-1]["name"] = "kube-api-access-@TOKEN@"
     owner = {
         "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "@NAME@-7c9d8f6b5", "uid": "@UID-RS@",
         "controller": True, "blockOwnerDeletion": True,
     }  # fmt: skip
     kinds = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
     conditions = [
-        {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": _time(created + 12)}
-        for kind in kinds
+        {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": "@READY@"} for kind in kinds
     ]
     status = {
         "name": "app", "ready": True, "started": True, "restartCount": 0, "lastState": {},
         "image": template["spec"]["containers"][0]["image"],
         "imageID": "registry.example.com/platform/service@sha256:" + "3f" * 32,
         "containerID": "containerd://" + "5a" * 32,
-        "state": {"running": {"startedAt": _time(created + 3)}},
+        "state": {"running": {"startedAt": "@STARTED@"}},
     }  # fmt: skip
     tolerations = [
         {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
         for key in ("not-ready", "unreachable")
     ]
     ip = {"podIP": "@IP@", "podIPs": [{"ip": "@IP@"}], "hostIP": "10.240.0.4", "hostIPs": [{"ip": "10.240.0.4"}]}
-    return _managed(
+    pod = _managed(
         {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": _meta(
-                "@NAME@-7c9d8f6b5-@SUFFIX@", "@NAMESPACE@", "@UID-SELF@", created, **template["metadata"],
+                "@NAME@-7c9d8f6b5-@SUFFIX@", "@NAMESPACE@", "@UID-SELF@", now, **template["metadata"],
                 generateName="@NAME@-7c9d8f6b5-", ownerReferences=[owner],
             ),
             "spec": {**template["spec"], "nodeName": "@NODE@", "tolerations": tolerations, "priority": 0,
                      "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority"},
-            "status": {"phase": "Running", "qosClass": "Burstable", "startTime": _time(created), **ip,
+            "status": {"phase": "Running", "qosClass": "Burstable", "startTime": "@CREATED@", **ip,
                        "conditions": conditions, "containerStatuses": [status]},
         },
-        ("kube-controller-manager", "", created),
-        ("kubelet", "status", created + 12),
+        ("kube-controller-manager", "", now - 1),
+        ("kubelet", "status", now),
     )  # fmt: skip
+    pod["metadata"]["creationTimestamp"] = "@CREATED@"
+    for entry, word in zip(pod["metadata"]["managedFields"], ("@CREATED@", "@READY@"), strict=True):
+        entry["time"] = word
+    return pod
 
 
 def _node(number: int, now: float) -> Object:

@@ -39,8 +39,8 @@ def table(result: dict[str, Any]) -> str:
         legs = result["reaction"]
         lines += [
             f"Reaction to a rotation (interval {legs['interval_ms'] / 1000:g} s, settle "
-            f"{legs['settle_ms'] / 1000:g} s): force-sync after {legs['rotated_to_force_sync_ms']:.0f} ms, acknowledged "
-            f"{legs['force_sync_to_acknowledged_ms']:.0f} ms later, first eviction "
+            f"{legs['settle_ms'] / 1000:g} s): force-sync after {legs['rotated_to_force_sync_ms']:.0f} ms, "
+            f"acknowledged {legs['force_sync_to_acknowledged_ms']:.0f} ms later, first eviction "
             f"{legs['settle_end_to_first_eviction_ms']:.0f} ms after the end of `settle`, all containers fresh after "
             f"{legs['rotated_to_all_fresh_ms'] / 1000:.1f} s."
         ]
