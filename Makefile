@@ -1,0 +1,66 @@
+# Needs git, make and Python 3.11 or newer. Everything else is installed into .venv, at the versions and hashes of the lock.
+
+# Which Python makes .venv: the newest we test with first, then whatever else is new enough. Override: make PYTHON=/path/to/python
+PYTHON ?=
+PYTHONS = python3.13 python3.12 python3.11 python3.14 python3.15 python3 python
+# Tests at once.
+JOBS ?= 2
+# More arguments for pytest: make test ARGS="-k s01"
+ARGS ?=
+
+VENV = .venv
+READY = $(VENV)/.ready
+BIN = $(VENV)/bin
+
+.PHONY: help demo test lint bench lock clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+demo: $(READY) ## the agent heals the embedded world before your eyes
+	@$(BIN)/secret-drift-agent demo
+
+test: $(READY) ## every test that needs nothing but Python
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+
+lint: $(READY) ## lint, format, types, direction of imports, freshness of the locks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/locks.py check
+
+bench: $(READY) ## measures speed and size with 10,000 chains; writes build/bench.json
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+# Versions that still fit are kept; make lock ARGS=--upgrade takes the newest.
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) pyproject.toml
+
+lock: $(READY) ## resolves the locked versions anew (needs uv and the network)
+	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH; see https://docs.astral.sh/uv" >&2; exit 1; }
+	$(COMPILE) -o requirements.lock >/dev/null
+	$(COMPILE) --all-extras --group dev -o requirements-dev.lock >/dev/null
+	@$(BIN)/python .ci/locks.py stamp
+
+clean: ## removes all that was made here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find agent tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements-dev.lock pyproject.toml
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    rm -rf $(VENV); \
+	    for python in $(or $(PYTHON),$(PYTHONS)); do \
+	        if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	    done; \
+	    if [ -z "$$found" ]; then \
+	        echo "No Python 3.11 or newer with venv and pip was found (looked for: $(or $(PYTHON),$(PYTHONS)))." >&2; \
+	        echo "Install one (on Debian and Ubuntu also python3-venv), or name it: make PYTHON=/path/to/python" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making $(VENV) with $$found"; \
+	    $$found -m venv $(VENV); \
+	fi
+	@echo "Installing the locked dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
