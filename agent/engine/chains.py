@@ -30,7 +30,7 @@ from agent.events import (
     SyncTimedOut,
     Troubled,
 )
-from agent.memory import ChainMemory, RecreateAttempt, SyncAttempt
+from agent.memory import ChainMemory, RecreateAttempt, SourceMemory, SyncAttempt
 from agent.model import (
     ContainerVerdict,
     Finding,
@@ -244,9 +244,14 @@ class Chains:
     def climb(self, key: ObjectKey) -> None:
         """Verify what is under way for a chain, then take the step that is due."""
         self.queued.discard(key)
+        report, memory = self.reports.get(key), self.context.chain_memory(key)
+        if report is None or key not in self.context.world.external_secrets:
+            return
+        if memory.sync is None and memory.recreate is None and sync.deciding(memory, report) is None:
+            self.context.allow(chain=key)  # most chains, always
+            return
         view = self.view(key)
-        report = self.reports.get(key)
-        if view is None or report is None:
+        if view is None:
             return
         before = view.memory
         self._verify_sync(view)
@@ -379,12 +384,18 @@ class Chains:
         prints = view.secret.prints if view.secret else {}
         moved = sorted(k for k in prints.keys() | attempt.prints.keys() if prints.get(k) != attempt.prints.get(k))
         context.tell(Synced, chain=es.key, seconds=now - attempt.at, moved=tuple(moved))
-        for key, source in view.sources.items():
-            new = attempt.seen.get(str(key)) == source.state.identity != memory.covered.get(str(key))
-            if new and source.witnessed and source.state.present:
-                seconds = max(0.0, now - source.state.created)
-                context.tell(Propagated, source=key, chain=es.key, stage="vault_to_secret", seconds=seconds)
+        new = {key: s for key, s in view.sources.items() if attempt.seen.get(str(key)) == s.state.identity}
+        new = {key: s for key, s in new.items() if s.state.identity != memory.covered.get(str(key))}
+        if es.immutable and view.secret is not None:  # what is younger than the Secret could not be written into it
+            new = {key: s for key, s in new.items() if s.state.created < view.secret.created}
+        self._tell_arrived(view, new)
         context.world.dirty_chains.add(es.key)
+
+    def _tell_arrived(self, view: ChainView, new: dict[SourceKey, SourceMemory]) -> None:
+        for key, source in new.items():
+            if source.witnessed and source.state.present:
+                seconds = max(0.0, self.context.now - source.state.created)
+                self.context.tell(Propagated, source=key, chain=view.es.key, stage="vault_to_secret", seconds=seconds)
 
     def _timeout(self) -> float:
         timing = self.context.policy.timing
@@ -402,7 +413,8 @@ class Chains:
             context.timers.set(key, context.now + 1)
             context.waiting = True
             return
-        attempt = RecreateAttempt(uid=decision.uid, at=context.now)
+        created = view.secret.created if view.secret is not None else 0.0
+        attempt = RecreateAttempt(uid=decision.uid, at=context.now, created=created)
         self._set(key, replace(view.memory, recreate=attempt))
         context.ledger.save(context.memory, only="chains")
         try:
@@ -430,6 +442,8 @@ class Chains:
         if secret is not None and secret.uid != attempt.uid and not secret.deleting:
             self._set(key, replace(view.memory, recreate=None))
             context.tell(SecretBack, chain=key, secret=place, seconds=now - attempt.at)
+            younger = {name: s for name, s in view.sources.items() if s.state.created >= attempt.created}
+            self._tell_arrived(view, younger)
             context.world.dirty_chains.add(key)
         elif secret is not None and secret.uid == attempt.uid and attempt.state == "reserved" and now - attempt.at > 2:
             self._set(key, replace(view.memory, recreate=None))  # died before the call: the Secret is as it was

@@ -192,8 +192,11 @@ class Engine:
             self._sources.get(source, set()).discard(key)
         for source in now - before:
             self._sources.setdefault(source, set()).add(key)
-        unseen = {s for s in now - before if self.context.policy.vault_rule(s.vault, key.namespace)}
-        self.context.look_again(unseen - self.context.memory.sources.keys(), oldest=0.001)
+        known = self.context.memory.sources
+        new = [source for source in now - before if source not in known]
+        self.context.look_again(
+            {source for source in new if self.context.policy.vault_rule(source.vault, key.namespace)}, oldest=0.001
+        )
         if now:
             self._sources_of[key] = now
         else:

@@ -44,6 +44,9 @@ class Workloads:
 
     def consider(self, key: WorkloadKey) -> None:
         """Decide what is due for one workload now, and do it."""
+        if key not in self.context.memory.heals and not self._told_of(key):
+            self.context.allow(workload=key)  # most workloads, always
+            return
         for _ in range(4):  # a state may end and the next step be due at once
             case = self.case(key)
             if case is None:
@@ -53,6 +56,10 @@ class Workloads:
             self._note_drift(case)
             if not self._carry_out(case, recycle.decide(case)):
                 return
+
+    def _told_of(self, key: WorkloadKey) -> bool:
+        """Whether any chain has a word to say on the workload's containers."""
+        return any(self.chains.verdicts.get(chain, {}).get(key) for chain in self.context.world.chains_of_workload(key))
 
     def decision(self, key: WorkloadKey) -> tuple[RecycleCase, RecycleDecision] | None:
         """What would be done for a workload now; nothing is done."""
@@ -132,6 +139,7 @@ class Workloads:
             excluded=report.upstream.vault in (State.EXCLUDED, State.PINNED),
             drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
             newest_created=max((s.state.created for s in known if s is not None), default=0.0),
+            syncing=memory.sync is not None,
             opted_out=why or ("a vault secret it reads carries the tag secret-drift-agent=ignore" if tagged else ""),
         )
 
@@ -288,7 +296,7 @@ class Workloads:
         stage = {"broken": "broken", "canary": "canary"}.get(decision.stage, "batches")
         batch = tuple(Eviction(pod=p.key.name, uid=p.uid, at=now, node=p.node) for p in decision.pods)
         heal = replace(
-            former, key=decision.key, started=former.started or now, baseline=former.baseline or case.ready,
+            former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
             stage=stage, batch=batch, batch_at=now, sources=case.sources, blocked="", blocked_detail="",
         )  # fmt: skip
         # Written down before the first call, with the uids: whoever comes after us knows what may have been done.
@@ -370,7 +378,7 @@ class Workloads:
         now = context.now
         former = context.memory.heals.get(key) or HealMemory(key=decision.key, since=now)
         heal = replace(
-            former, key=decision.key, started=former.started or now, baseline=former.baseline or case.ready,
+            former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
             stage="restart", batch_at=now, restart_stamp=decision.key, sources=case.sources,
         )  # fmt: skip
         self._reserve(key, heal)

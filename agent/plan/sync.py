@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from agent.diagnose.view import ChainReport, ChainView
-from agent.memory import Tries
+from agent.memory import ChainMemory, Tries
 from agent.model import Finding, Kind, Link, Refusal, Step
 from agent.plan import syncwindows
 from agent.plan.decisions import ForceSync, Idle, Recreate, Refuse, SyncDecision, Wait
@@ -45,7 +45,7 @@ class SyncCase(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(case: SyncCase) -> SyncDecision:
     """The step that is due for links 1 and 2 of a chain now."""
-    finding = _deciding(case)
+    finding = deciding(case.view.memory, case.report)
     if finding is None:
         return Idle()
     step = _step(case, finding)
@@ -71,20 +71,19 @@ def decide(case: SyncCase) -> SyncDecision:
 
 def refusals(case: SyncCase) -> tuple[Refusal, ...]:
     """All gates that refuse the step which is due, not the first alone; for whoever asks why nothing is done."""
-    finding = _deciding(case)
+    finding = deciding(case.view.memory, case.report)
     step = _step(case, finding) if finding is not None else None
     if finding is None or not isinstance(step, Step):
         return ()
     return tuple(refusal for gate in GATES if (refusal := gate(case, finding, step)) is not None)
 
 
-def _deciding(case: SyncCase) -> Finding | None:
+def deciding(memory: ChainMemory, report: ChainReport) -> Finding | None:
     """The drift that something is to be done about; None: there is none, or a step is under way."""
-    memory = case.view.memory
     if memory.sync is not None or (memory.recreate and memory.recreate.state in ("reserved", "deleted")):
         return None
     return next(
-        (f for kind in ORDER for f in case.report.findings if f.kind is kind and f.link is not Link.CONTAINER), None
+        (f for kind in ORDER for f in report.findings if f.kind is kind and f.link is not Link.CONTAINER), None
     )
 
 
