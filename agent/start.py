@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TextIO
 
 import structlog
@@ -17,18 +17,20 @@ from agent.clock import Clock
 from agent.cluster.connection import connect
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
-from agent.cluster.reader import settle_garbage
+from agent.cluster.reader import budgets, settle_garbage
 from agent.events import Event, PolicyChanged
 from agent.ledger import LedgerProblem
 from agent.loop import Agent, Settings
-from agent.model import ObjectKey, Refusal, WorkloadKey
+from agent.model import Budget, Finding, ObjectKey, Refusal, WorkloadKey
 from agent.plan.decisions import Refuse
 from agent.policy import PolicyError, PolicyFile
 from agent.report import log, scan
 from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
+from agent.report.scan import Subject, subject_of
 from agent.report.table import findings_table
+from agent.report.words import escape
 from agent.server import Health, Server
 from agent.vault.client import VaultClient
 from agent.vault.credentials import credential, open_session
@@ -83,6 +85,8 @@ class Started:
         """One comparison, nothing written."""
         agent = self._agent()
         agent.scan()
+        for text in agent.reservations():
+            note(text)
         return self._result(agent, output, out, planned_refusals(agent))
 
     def explain(self, namespace: str, name: str, output: str, out: TextIO) -> int:
@@ -91,34 +95,72 @@ class Started:
         agent.scan()
         from agent.report import explain  # what only this command needs
 
-        told = explain.gather(agent.engine, ObjectKey(namespace, name))
+        key, notes = ObjectKey(namespace, name), agent.reservations()
+        found = read_budgets(agent, namespace, notes)
+        told = explain.gather(agent.engine, key, notes=notes, budgets=found, remembered=agent.remembered)
         if told is None:
-            where = f"ExternalSecret {namespace}/{name}"
-            return complain("there is no such object", where, f"kubectl -n {namespace} get externalsecrets lists them")
+            return self._not_there(key)
+        for text in told.notes:
+            note(text)
         out.write(explain.tree(told) if output == "tree" else explain.as_json(told).decode())
-        return self._code(agent)
+        return self._code(agent, told.findings)
+
+    def _not_there(self, key: ObjectKey) -> int:
+        """An ExternalSecret that was asked for was not seen: because it cannot be, or because there is none."""
+        self._say_troubles(self._agent())
+        trouble = self._agent().context.world.trouble("externalsecrets", key.namespace)
+        if trouble is not None:
+            return complain("ExternalSecrets cannot be read", f"namespace {key.namespace}", "nothing can be said of it")
+        where = f"ExternalSecret {escape(str(key))}"
+        return complain(
+            "there is no such object", where, f"kubectl -n {escape(key.namespace)} get externalsecrets lists them"
+        )
 
     def _result(self, agent: Agent, output: str, out: TextIO, refusals: list[Refusal]) -> int:
         findings, now = agent.engine.all_findings(), agent.context.now
         if output == "json":
             out.write(scan.scan_json(findings, refusals, now).decode())
         else:
-            out.write(findings_table(findings, refusals, now))
-        return self._code(agent)
+            out.write(findings_table(findings, refusals, now, next_steps=next_steps(agent, findings)))
+        return self._code(agent, findings)
 
-    def _code(self, agent: Agent) -> int:
-        for subject, trouble in sorted(agent.engine.troubles.items()):
-            sys.stderr.write(f"{subject}: {trouble.cause}: {trouble.detail}\n")
-        for line in agent.engine.malformed_now():
-            sys.stderr.write(f"{line}\n")
-        if any(finding.is_drift for finding in agent.engine.all_findings()):
+    def _code(self, agent: Agent, findings: Sequence[Finding]) -> int:
+        self._say_troubles(agent)
+        if any(finding.is_drift for finding in findings):
             return EXIT_DRIFT
         return EXIT_ERROR if agent.engine.troubles else EXIT_OK
+
+    def _say_troubles(self, agent: Agent) -> None:
+        for subject, trouble in sorted(agent.engine.troubles.items()):
+            complain(subject, f"{trouble.cause}: {trouble.detail}", NEXT_STEPS.get(trouble.cause, ""))
+        for line in agent.engine.malformed_now():
+            complain("cannot be judged", line, "")
 
     def _agent(self) -> Agent:
         if self.agent is None:
             raise RuntimeError("used without an agent")
         return self.agent
+
+
+NEXT_STEPS = {
+    "forbidden": "grant this identity the right, or narrow the command by --namespace",
+    "unauthorized": "renew the credentials of the kubeconfig",
+    "unreachable": "check the network, or choose another --context",
+    "not-found": "check that External Secrets Operator is installed",
+    "access-denied": "grant this identity Key Vault Reader on the vault, or see --vault-credential",
+    "credential": "see --vault-credential",
+    "throttled": "try again in a minute",
+}
+"""What to do where something could not be read, by cause."""
+
+
+def read_budgets(agent: Agent, namespace: str, notes: list[str]) -> list[Budget]:
+    """The PodDisruptionBudgets of a namespace; without the right to read them, a note that says so."""
+    try:
+        return budgets(agent.conn, namespace)
+    except (ApiProblem, Unreachable, BadAnswer) as error:
+        notes.append(f"PodDisruptionBudgets could not be read ({error}): whether one forbids an eviction is not told")
+        return []
 
 
 def planned_refusals(agent: Agent) -> list[Refusal]:
@@ -133,6 +175,24 @@ def planned_refusals(agent: Agent) -> list[Refusal]:
         if pair is not None and isinstance(pair[1], Refuse):
             found.append(pair[1].refusal)
     return found
+
+
+def next_steps(agent: Agent, findings: Sequence[Finding]) -> dict[Subject, str]:
+    """What is, or would be, done about each finding, in a line."""
+    from agent.report.explain_steps import in_short, sync_step, workload_step
+
+    engine = agent.engine
+    said: dict[Subject, str] = {}
+    for finding in findings:
+        view, report = engine.chains.view(finding.chain), engine.chains.reports.get(finding.chain)
+        about = subject_of(finding)
+        if view is None or report is None or about is None or about in said:
+            continue
+        if finding.workload is not None:
+            said[about] = in_short(workload_step(engine.workloads.decision(finding.workload), report))
+        else:
+            said[about] = in_short(sync_step(view, report, engine.chains.decision(finding.chain), ()))
+    return said
 
 
 @contextlib.contextmanager
@@ -223,5 +283,13 @@ def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -
 
 def complain(what: str, where: str, next_step: str) -> int:
     """One error on stderr: what, where, what to do next. Returns the exit code for it."""
-    sys.stderr.write(f"secret-drift-agent: {what}: {where}. {next_step}\n")
+    said = f"{what}: {where.rstrip('.')}." + (
+        f" {next_step[:1].upper()}{next_step[1:].rstrip('.')}." if next_step else ""
+    )
+    sys.stderr.write(f"secret-drift-agent: {escape(said)}\n")
     return EXIT_ERROR
+
+
+def note(text: str) -> None:
+    """Something on stderr that is no error, and that a reader of the answers must know."""
+    sys.stderr.write(f"secret-drift-agent: note: {escape(text)}\n")

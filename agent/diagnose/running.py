@@ -28,25 +28,37 @@ class Might(NamedTuple):
 
 
 def versions(
-    view: ChainView, pod: Pod, spec: ContainerSpec, run: ContainerRun, policy: Policy, now: float, *, state: State
+    view: ChainView,
+    pod: Pod,
+    spec: ContainerSpec,
+    run: ContainerRun,
+    policy: Policy,
+    now: float,
+    *,
+    state: State,
+    settled: bool,
 ) -> dict[SourceKey, Might]:
-    """Per vault secret that feeds a key which this container uses. ``state`` is the container's verdict."""
+    """Per vault secret that feeds a key which this container uses. ``state`` is the container's verdict.
+
+    ``settled``: the Secret is as ESO wrote it last.
+    """
     memory = view.secret_memory
     if memory is None or run.started is None:
         return {}
     found: dict[SourceKey, Might] = {}
     for use in (use for use in spec.uses if use.secret == view.es.target):
-        span = containers.span(pod, run, use, policy, now=now)
+        span = containers.span(pod, run, use, policy, now=view.seen_running.get(pod.key, now))
         if not containers.counts(use, immutable=memory.immutable, volumes=""):
             span = Span(now, now)  # a plain volume follows the Secret
         for key in containers.keys_used(use, memory):
-            for source, might in _of_key(view, memory, key, span, policy, assumed=state is State.ASSUMED):
+            assumed = state is State.ASSUMED
+            for source, might in _of_key(view, memory, key, span, policy, assumed=assumed, settled=settled):
                 found[source] = _either(found.get(source), might)
     return found
 
 
 def _of_key(
-    view: ChainView, memory: SecretMemory, key: str, span: Span, policy: Policy, *, assumed: bool
+    view: ChainView, memory: SecretMemory, key: str, span: Span, policy: Policy, *, assumed: bool, settled: bool
 ) -> Iterable[tuple[SourceKey, Might]]:
     entries = memory.keys.get(key)
     if entries is None:
@@ -59,11 +71,12 @@ def _of_key(
         if known is None:
             yield source, Might((), older=True)
             continue
-        line = _Line(view, policy, known, entries, _proved(view, source, known, policy), alone=len(origins) == 1)
+        proved = settled and _proved(view, source, known, policy)
+        line = _Line(view, policy, known, entries, proved, alone=len(origins) == 1)
         might: Might | None = None
         for entry, end in held.entries:
             if entry.value != ABSENT:
-                might = _either(might, line.of(entry, end, memory.first_look))
+                might = _either(might, line.of(entry, end, memory.first_look, span))
         if held.before_us:
             might = _either(might, line.newest() if assumed else line.before_us(span))
         if might is not None:
@@ -83,8 +96,8 @@ class _Line(NamedTuple):
     def newest(self) -> Might:
         return Might((self.known.state.created,), older=False)
 
-    def of(self, entry: Entry, end: float, first_look: float) -> Might:
-        """The versions that can have been the newest when this entry was written."""
+    def of(self, entry: Entry, end: float, first_look: float, span: Span) -> Might:
+        """The versions that can have been the newest when this entry was written, and were there at ``span``."""
         if entry is self.entries[0] and self.proved:
             return self.newest()
         margin, refreshed = self.policy.margins.vault, self.view.es.refresh_time
@@ -93,6 +106,7 @@ class _Line(NamedTuple):
             begin = self._synced_since(entry.lo)  # it was there when we first looked, written some time before
         if entry is self.entries[0] and refreshed is not None:
             begin, until = max(begin, refreshed - margin), max(until, refreshed + margin)
+        until = min(until, span.hi + margin)
         return self._between(begin, until, other=entry.value not in (self.entries[0].value, UNOBSERVED))
 
     def before_us(self, span: Span) -> Might:

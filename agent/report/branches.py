@@ -10,6 +10,7 @@ from agent.report.table import columns, padded, wrapped
 from agent.report.words import escape
 
 _GAP = "  "
+_UNDER = "   "
 _NARROWEST = 24
 
 
@@ -23,8 +24,7 @@ class Branch(msgspec.Struct, frozen=True):
 
 def drawn(root: Branch, width: int = 100) -> str:
     """The tree as text of at most ``width`` columns where words allow; everything is escaped. Ends with a line end."""
-    lines = [*_texts(root, [], width)]
-    lines += _below(root.children, "", width)
+    lines = [*_texts(root, [], width), *_below(root.children, "", width)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
@@ -33,27 +33,30 @@ def _below(sisters: Sequence[Branch], prefix: str, width: int) -> Iterator[str]:
     for index, branch in enumerate(sisters):
         last = index == len(sisters) - 1
         beside = prefix + ("   " if last else "│  ")
-        texts = _texts(branch, widths, width - len(beside) - (3 if branch.children else 0))
-        yield prefix + ("└─ " if last else "├─ ") + texts[0]
-        # A line that leads down to the children goes on beside what stands between them and their parent.
-        for text in texts[1:]:
-            yield beside + ("│  " if branch.children else "   ") + text
+        # A line that leads down to children goes on beside what stands between them and their parent.
+        under = "│  " if branch.children else "   "
+        first, *rest = _texts(branch, widths, width - len(prefix) - 3)
+        yield prefix + ("└─ " if last else "├─ ") + first
+        for text in rest:
+            yield beside + under + text.removeprefix(_UNDER)
         yield from _below(branch.children, beside, width)
 
 
 def _texts(branch: Branch, widths: list[int], width: int) -> list[str]:
+    """Lines of one node without branches; all but the first begin with room for one."""
     cells = [escape(cell) for cell in branch.cells]
     room = max(_NARROWEST, width)
-    head = _GAP.join(padded(cell, wide) for cell, wide in zip(cells[:-1], [*widths, *([0] * len(cells))], strict=False))
+    head = _GAP.join(padded(cell, wide) for cell, wide in zip(cells[:-1], widths, strict=False))
     indent = columns(head) + len(_GAP) if head else 0
     if room - indent < _NARROWEST:
-        lines = [head, *(f"{_GAP}{part}" for part in wrapped(cells[-1], room - len(_GAP)))]
+        lines = [head.rstrip(), *(_UNDER + part for part in wrapped(cells[-1], room - len(_UNDER)))]
     else:
         first, *rest = wrapped(cells[-1], room - indent)
-        lines = [f"{head}{_GAP}{first}" if head else first, *(" " * indent + part for part in rest)]
+        lines = [head + _GAP + first if head else first]
+        lines += [" " * max(indent, len(_UNDER)) + part for part in rest]
     for text in branch.prose:
-        first, *rest = wrapped(escape(text), room - len(_GAP))
-        lines += [first, *(_GAP + part for part in rest)]
+        first, *rest = wrapped(escape(text), room - len(_UNDER) - len(_GAP))
+        lines += [_UNDER + first, *(_UNDER + _GAP + part for part in rest)]
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from agent.diagnose.chain import diagnose
@@ -17,22 +17,33 @@ from agent.report.told import Told
 if TYPE_CHECKING:  # told by an engine that is there already
     from agent.engine.engine import Engine
 
+FIRST_LOOK = "the ledger knows nothing of this Secret yet: this is the first look, and what it held before is not known"
+
 __all__ = ["Told", "as_json", "gather", "tree"]
 
 
 def gather(
-    engine: Engine, key: ObjectKey, *, notes: Sequence[str] = (), budgets: Sequence[Budget] = ()
+    engine: Engine,
+    key: ObjectKey,
+    *,
+    notes: Sequence[str] = (),
+    budgets: Sequence[Budget] = (),
+    remembered: Collection[ObjectKey] | None = None,
 ) -> Told | None:
     """Everything there is to say of a chain; None if there is no such ExternalSecret.
 
     ``notes``: what the answers do not rest on. ``budgets``: PodDisruptionBudgets of the namespace; the API server has
-    the last word on them, but whether one forbids an eviction now can be foretold.
+    the last word on them, but whether one forbids an eviction now can be foretold. ``remembered``: Secrets whose
+    history is older than this process (None: all).
     """
     context, world = engine.context, engine.context.world
     view, report = engine.chains.view(key), engine.chains.reports.get(key)
     if view is None or report is None:
         return None
     now, policy = context.now, context.policy
+    said = list(notes)
+    if remembered is not None and ObjectKey(key.namespace, view.es.target) not in remembered and not notes:
+        said.append(FIRST_LOOK)
     full = diagnose(view, policy, now, full=True)
     namespace = world.namespaces.get(key.namespace)
     workloads = told_workloads(
@@ -42,7 +53,7 @@ def gather(
         chain=key,
         at=now,
         mode=policy.mode,
-        notes=tuple(notes),
+        notes=tuple(said),
         links=tuple((link, report.state(link)) for link in Link),
         sources=told_sources(view, policy, world.vaults, context.looked),
         es=told_es(view, full, namespace.mode if namespace else ""),

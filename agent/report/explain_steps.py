@@ -36,7 +36,9 @@ def sync_step(
     """For links 1 and 2."""
     memory = view.memory
     if memory.sync is not None:
-        return StepTold(step="under-way", detail=f"force-sync asked for at {stamp(memory.sync.at)}, not acknowledged yet")
+        return StepTold(
+            step="under-way", detail=f"force-sync asked for at {stamp(memory.sync.at)}, not acknowledged yet"
+        )
     if memory.recreate is not None and memory.recreate.state != "back":
         lost = " and is not back" if memory.recreate.state == "lost" else ", ESO writes it anew"
         return StepTold(step="under-way", detail=f"the Secret was deleted at {stamp(memory.recreate.at)}{lost}")
@@ -100,6 +102,14 @@ def workload_step(
     if any(pod.state in (State.SUSPECT, State.UNKNOWN) for pod in case.pods):
         return StepTold(step="none", detail="what is not proved to be stale is reported, and left running")
     return StepTold(step="none", detail="nothing is due")
+
+
+def in_short(step: StepTold) -> str:
+    """A step in one line, empty where nothing is due."""
+    if step.step == "none":
+        return ""
+    said = step.detail if step.step == "under-way" else f"{step.step}: {step.detail}"
+    return said + (f"; until {stamp(step.until)}" if step.until and stamp(step.until) not in said else "")
 
 
 def _recycling(case: RecycleCase) -> str:

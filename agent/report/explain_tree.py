@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from agent.model import Finding, Link
 from agent.report.branches import Branch, drawn
+from agent.report.explain_steps import in_short
 from agent.report.told import (
     ContainerTold,
     EsTold,
@@ -24,21 +25,24 @@ from agent.report.words import KIND_WORDS, LINK_WORDS, counted, refusal_said
 from agent.times import ago, stamp
 
 _MOST_VERSIONS = 3
+_MOST_PODS = 20
+_WORST_FIRST = ("stale", "unknown", "suspect", "not-judged", "assumed", "fresh")
 
 
 def tree(told: Told, width: int = 100) -> str:
     """The whole of it as text of at most ``width`` columns, as far as names allow. Ends with a line end."""
     as_of = f"as of {stamp(told.at)} (the API server's clock); policy mode: {told.mode}"
-    children = [*_links(told), _sources(told), _es(told), _secret(told)]
-    children += [_workload(workload, told.at) for workload in told.workloads] or [_no_workload(told)]
-    children.append(_now(told))
-    root = Branch(
-        (f"ExternalSecret {told.chain}",), (as_of, *(f"note: {note}" for note in told.notes)), tuple(children)
-    )
-    return drawn(root, width)
+    workloads = [_workload(workload, told.at) for workload in told.workloads]
+    children = [_verdict(told), _sources(told), _es(told), _secret(told), *(workloads or [_NO_WORKLOAD]), _now(told)]
+    notes = (f"note: {note}" for note in told.notes)
+    return drawn(Branch((f"ExternalSecret {told.chain}",), (as_of, *notes), tuple(children)), width)
 
 
 # ------------------------------------------------------------------------------------------------- from the top down
+
+
+def _verdict(told: Told) -> Branch:
+    return Branch(("Verdict",), (), tuple(_links(told)))
 
 
 def _links(told: Told) -> Iterable[Branch]:
@@ -46,8 +50,9 @@ def _links(told: Told) -> Iterable[Branch]:
     for link, state in told.links:
         found = [finding for finding in told.findings if finding.link is link]
         drifts = [finding for finding in found if finding.is_drift]
-        said = _containers_said(told) if link is Link.CONTAINER else ""
-        about = "; ".join(dict.fromkeys(KIND_WORDS[finding.kind] for finding in (drifts or found))) or said
+        about = "; ".join(dict.fromkeys(KIND_WORDS[finding.kind] for finding in (drifts or found)))
+        if link is Link.CONTAINER:
+            about = "; ".join(part for part in (about, _containers_said(told)) if part)
         yield Branch((LINK_WORDS[link], state.value, about), (), tuple(_finding(finding, told.at) for finding in found))
 
 
@@ -62,44 +67,46 @@ def _containers_said(told: Told) -> str:
 
 def _finding(finding: Finding, at: float) -> Branch:
     kind = finding.kind.value + (f" ({finding.cause})" if finding.cause else "")
-    prose = [finding.evidence]
-    if finding.since > 0 and math.isfinite(finding.since):
-        prose.append(f"since {_moment(finding.since, at)}")
-    if finding.remedy:
-        prose.append(f"what to do: {finding.remedy}")
-    return Branch((kind, prose[0]), tuple(prose[1:]))
+    whose = f" of {finding.workload.kind} {finding.workload.name}" if finding.workload is not None else ""
+    since = finding.since > 0 and math.isfinite(finding.since) and finding.since < at
+    prose = [finding.evidence] if finding.evidence else []
+    prose += [f"what to do: {finding.remedy}"] if finding.remedy else []
+    return Branch((kind + whose + (f", since {_moment(finding.since, at)}" if since else ""),), tuple(prose))
 
 
 def _sources(told: Told) -> Branch:
-    return Branch(
-        ("Vault secrets", counted(len(told.sources), "is read", "are read")),
-        (),
-        tuple(_source(source, told.at) for source in told.sources),
-    )
+    sources = tuple(_source(source, told.at) for source in told.sources)
+    return Branch(("Vault secrets" if sources else "Vault secrets: none that can be named",), (), sources)
 
 
 def _source(source: SourceTold, at: float) -> Branch:
     name = f"{source.vault.split('.', 1)[0] or source.store}/{source.name}"
-    feeds = "any key" if source.keys is None else ", ".join(source.keys)
-    prose = [f"feeds {feeds}"] if feeds else []
+    prose = [f"could not be looked at: {source.trouble}"] if source.trouble else []
+    if source.trouble and source.known and source.looked_at:
+        prose.append(f"what follows is as of {stamp(source.looked_at)}")
+    if source.newest is not None:
+        prose.append(f"newest {_version(source.newest, at)}; {_lifecycle(source, at)}")
+    if source.former:
+        some = [_version(version, at) for version in source.former[:_MOST_VERSIONS]]
+        more = len(source.former) - len(some)
+        prose.append(f"before it: {'; '.join(some)}" + (f"; and {more} older" if more else ""))
     if source.pinned:
         prose.append(f"the spec names the fixed version {source.pinned}: a newer one is never fetched")
-    if source.trouble:
-        prose.append(f"could not be looked at: {source.trouble}")
-    if not source.known:
-        return Branch((name, "not known"), tuple(prose))
-    if not source.present:
-        return Branch((name, "not in the vault (never created, misspelt, or soft-deleted)"), tuple(prose))
-    prose[1:1] = [_fetched(source)] if source.fetched is not None else []
     if source.ignored:
         prose.append("tag secret-drift-agent=ignore: its owner wants nothing done")
-    seen = f"as of {stamp(source.looked_at)}: " if source.trouble and source.looked_at else ""
-    newest = _version(source.newest, at) if source.newest is not None else "version not known"
-    return Branch((name, f"{seen}newest {newest}; {_lifecycle(source, at)}"), tuple(prose))
+    feeds = "any key" if source.keys is None else ", ".join(source.keys)
+    prose.append(f"feeds {feeds or 'no key'}")
+    return Branch((name, _source_state(source)), tuple(prose))
 
 
-def _fetched(source: SourceTold) -> str:
-    return "ESO has fetched it" if source.fetched else "ESO has not fetched it yet"
+def _source_state(source: SourceTold) -> str:
+    if not source.known:
+        return "not known"
+    if not source.present:
+        return "not in the vault (never created, misspelt, or soft-deleted)"
+    if source.pinned or source.fetched is None:
+        return "pinned"
+    return "fetched by ESO" if source.fetched else "NOT fetched by ESO yet"
 
 
 def _lifecycle(source: SourceTold, at: float) -> str:
@@ -119,7 +126,7 @@ def _es(told: Told) -> Branch:
     es = told.es
     ready = {True: "Ready=True", False: f"Ready=False ({es.ready_reason})", None: "not synced yet"}[es.ready]
     since = f" since {_moment(es.ready_since, told.at)}" if es.ready_since else ""
-    return Branch(("ExternalSecret", told.chain.name, f"{ready}{since}"), tuple(_es_prose(es, told.at)))
+    return Branch((f"ExternalSecret {told.chain.name}: {ready}{since}",), tuple(_es_prose(es, told.at)))
 
 
 def _es_prose(es: EsTold, at: float) -> Iterable[str]:
@@ -146,13 +153,13 @@ def _secret(told: Told) -> Branch:
     else:
         about = f"created {_moment(secret.created, told.at)}" + (", immutable" if secret.immutable else "")
     children = tuple(_key(key, secret, told.at) for key in secret.keys)
-    return Branch(("Secret", secret.name, about), (), children)
+    return Branch((f"Secret {secret.name}: {about}",), (), children)
 
 
 def _key(key: KeyTold, secret: SecretTold, at: float) -> Branch:
-    fed = f"from {', '.join(str(source) for source in key.sources)}" if key.sources else ""
-    about = "; ".join(part for part in (key.evidence, _changed(key, secret, at), fed) if part)
-    return Branch((key.name, key.state, about))
+    prose = [_changed(key, secret, at)]
+    prose.append(f"from {', '.join(str(source) for source in key.sources)}" if key.sources else "")
+    return Branch((key.name, key.state, key.evidence), tuple(text for text in prose if text))
 
 
 def _changed(key: KeyTold, secret: SecretTold, at: float) -> str:
@@ -168,37 +175,45 @@ def _changed(key: KeyTold, secret: SecretTold, at: float) -> str:
 # ----------------------------------------------------------------------------------------------------- what consumes it
 
 
-def _no_workload(told: Told) -> Branch:
-    return Branch(("Pods", "none consumes this Secret by env, envFrom or a volume"))
+_NO_WORKLOAD = Branch(("Pods: none consumes this Secret by env, envFrom or a volume",))
 
 
 def _workload(workload: WorkloadTold, at: float) -> Branch:
+    """Its pods, the worst first; of equal containers the use is told once."""
     ready = sum(pod.ready for pod in workload.pods)
-    about = f"{workload.state}: {ready} of {counted(len(workload.pods), 'pod')} ready"
-    children = tuple(_pod(pod, at) for pod in workload.pods)
-    return Branch((workload.key.kind, workload.key.name, about), (), children)
+    about = f"{workload.state}, {ready} of {counted(len(workload.pods), 'pod')} ready"
+    pods = sorted(workload.pods, key=_badness)
+    shown = [_pod(pod, at) for pod in pods[:_MOST_PODS]]
+    if rest := pods[_MOST_PODS:]:
+        states = sorted({container.state for pod in rest for container in pod.containers})
+        shown.append(Branch((f"and {counted(len(rest), 'pod')} more ({', '.join(states)}); -o json names them all",)))
+    uses = {f"container {c.name} uses {'; '.join(c.uses)}": None for pod in workload.pods for c in pod.containers}
+    return Branch((f"{workload.key.kind} {workload.key.name}: {about}",), tuple(uses), tuple(shown))
+
+
+def _badness(pod: PodTold) -> int:
+    return min((_WORST_FIRST.index(c.state) for c in pod.containers if c.state in _WORST_FIRST), default=9)
 
 
 def _pod(pod: PodTold, at: float) -> Branch:
     about = [pod.note or ("ready" if pod.ready else "not ready"), f"created {_moment(pod.created, at)}"]
     if pod.node:
         about.append(f"on {pod.node}")
-    return Branch((pod.name, ", ".join(about)), (), tuple(_container(container, at) for container in pod.containers))
+    return Branch((f"{pod.name}: {', '.join(about)}",), (), tuple(_container(c, at) for c in pod.containers))
 
 
 def _container(container: ContainerTold, at: float) -> Branch:
     kind = {"container": "container", "init": "init container", "sidecar": "sidecar"}[container.kind]
     started = f"started {_moment(container.started, at)}" if container.started else "not started"
     restarts = f", {counted(container.restarts, 'restart')}" if container.restarts else ""
-    prose = [f"uses {'; '.join(container.uses)}"]
-    prose += [f"runs {_runs(runs)}" for runs in container.runs]
-    if container.evidence:
+    prose = [f"runs {_runs(runs)}" for runs in container.runs]
+    if container.state != "fresh":
         prose.append(container.evidence)
     return Branch((f"{kind} {container.name}", container.state, started + restarts), tuple(prose))
 
 
 def _runs(runs: RunsTold) -> str:
-    known = [_short_version(version) for version in runs.versions[:_MOST_VERSIONS]]
+    known = [f"version of {stamp(version.created)}" for version in runs.versions[:_MOST_VERSIONS]]
     if len(runs.versions) > _MOST_VERSIONS or (runs.older and known):
         known.append("an older one")
     return f"{runs.source}: {' or '.join(known) or 'a version we do not know of'}"
@@ -208,15 +223,13 @@ def _runs(runs: RunsTold) -> str:
 
 
 def _now(told: Told) -> Branch:
-    steps = [_step(("vault to Secret",), told.next, told.at)]
-    steps += [_step((f"{w.key.kind} {w.key.name}",), w.next, told.at) for w in told.workloads]
-    return Branch(("What the agent would do now", ""), (), tuple(steps))
+    steps = [_step(("vault to Secret",), told.next)]
+    steps += [_step((f"{w.key.kind} {w.key.name}",), w.next) for w in told.workloads]
+    return Branch(("What the agent would do now",), (), tuple(steps))
 
 
-def _step(about: tuple[str, ...], step: StepTold, at: float) -> Branch:
-    said = step.detail if step.step in ("none", "under-way") else f"{step.step}: {step.detail}"
-    if step.until is not None:
-        said += f"; until {_moment(step.until, at)}"
+def _step(about: tuple[str, ...], step: StepTold) -> Branch:
+    said = in_short(step) or step.detail
     if step.refusals:
         said += f"; refused by {counted(len(step.refusals), 'gate')}:"
     prose = (f"what to do: {step.remedy}",) if step.remedy else ()
@@ -228,11 +241,8 @@ def _step(about: tuple[str, ...], step: StepTold, at: float) -> Branch:
 
 def _version(version: VersionTold, at: float) -> str:
     named = f", id {version.id}" if version.id else ""
-    return f"version of {stamp(version.created)} ({ago(at - version.created)} ago{named})"
-
-
-def _short_version(version: VersionTold) -> str:
-    return f"version of {stamp(version.created)}" + (f" ({version.id})" if version.id else "")
+    disabled = "" if version.enabled else ", disabled"
+    return f"version of {stamp(version.created)} ({ago(at - version.created)} ago{named}{disabled})"
 
 
 def _moment(when: float | None, at: float) -> str:

@@ -12,7 +12,7 @@ from agent.diagnose import sources as source_events
 from agent.diagnose.acknowledgement import spec_applied
 from agent.diagnose.upstream import REMEDIES, covered, exclusion, pinning
 from agent.diagnose.view import ChainReport, ChainView
-from agent.memory import ABSENT, UNOBSERVED, SourceMemory
+from agent.memory import ABSENT, UNOBSERVED, Entry, SourceMemory
 from agent.model import Kind, SourceKey, SourceUse, State, VaultView
 from agent.plan.optout import mode_of, opted_out
 from agent.policy import Policy
@@ -60,6 +60,9 @@ def _source(
         known=True,
         present=state.present,
         newest=version_told(known, state.created) if state.present else None,
+        former=tuple(
+            version_told(known, version.created) for version in known.versions if version.created < state.created
+        ),
         enabled=state.enabled,
         expires=state.expires,
         not_before=state.not_before,
@@ -72,7 +75,8 @@ def _source(
 
 def version_told(known: SourceMemory, created: float) -> VersionTold:
     """A version with its id where a version list has named it."""
-    return VersionTold(created=created, id=next((v.id for v in known.versions if v.created == created), ""))
+    seen = next((version for version in known.versions if version.created == created), None)
+    return VersionTold(created=created, id=seen.id if seen else "", enabled=seen.enabled if seen else True)
 
 
 def told_es(view: ChainView, report: ChainReport, namespace_mode: str) -> EsTold:
@@ -136,15 +140,31 @@ def _key(view: ChainView, report: ChainReport, policy: Policy, name: str) -> Key
     feeding = set(mapping.feeds(view.es, name))
     origins = tuple(dict.fromkeys(source for use, source in view.resolved if use in feeding))
     state, evidence = _key_state(view, report, policy, name, origins, fed=bool(feeding))
-    moved = len(entries) > 1 and entries[0].value not in (ABSENT, UNOBSERVED)
+    began = _began(entries)
     return KeyTold(
         name=name,
         state=state,
         evidence=evidence,
-        changed_from=entries[0].lo if moved and math.isfinite(entries[0].lo) else None,
-        changed_to=entries[0].hi if moved and math.isfinite(entries[0].hi) else None,
+        changed_from=began.lo if began is not None and math.isfinite(began.lo) else None,
+        changed_to=began.hi if began is not None and math.isfinite(began.hi) else None,
         sources=origins,
     )
+
+
+def _began(entries: tuple[Entry, ...]) -> Entry | None:
+    """The entry with which the present value came; None if it was there when we first looked.
+
+    Equal values on both sides of a span that nobody watched are one value to whoever asks when it changed.
+    """
+    found = None
+    for index, entry in enumerate(entries):
+        if entry.value == entries[0].value:
+            found = index
+        elif entry.value != UNOBSERVED:
+            break
+    if found is None or entries[0].value in (ABSENT, UNOBSERVED) or found == len(entries) - 1:
+        return None
+    return entries[found]
 
 
 def _key_state(

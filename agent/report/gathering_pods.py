@@ -29,7 +29,7 @@ def told_workloads(
     by_workload: dict[WorkloadKey, list[PodTold]] = {}
     for pod in sorted(view.pods, key=lambda pod: pod.key):
         if any(use.secret == view.es.target for spec in pod.containers for use in spec.uses):
-            told = _pod(view, pod, verdicts, policy, now)
+            told = _pod(view, pod, verdicts, policy, now, settled=report.upstream.secret is State.FRESH)
             by_workload.setdefault(workload_of(pod), []).append(told)
     return tuple(
         WorkloadTold(key=key, state=_worst(report, pods), pods=tuple(pods), next=step_of(key))
@@ -45,7 +45,13 @@ def _worst(report: ChainReport, pods: list[PodTold]) -> str:
 
 
 def _pod(
-    view: ChainView, pod: Pod, verdicts: Mapping[tuple[str, str], ContainerVerdict], policy: Policy, now: float
+    view: ChainView,
+    pod: Pod,
+    verdicts: Mapping[tuple[str, str], ContainerVerdict],
+    policy: Policy,
+    now: float,
+    *,
+    settled: bool,
 ) -> PodTold:
     down = f"node {pod.node} is not ready, or not known" if pod.node and pod.node not in view.nodes_ready else ""
     return PodTold(
@@ -55,7 +61,7 @@ def _pod(
         ready=pod.ready,
         note=excluded(pod) or down or (f"cannot be placed: {pod.unschedulable}" if pod.unschedulable else ""),
         containers=tuple(
-            _container(view, pod, spec, run, verdicts.get((pod.uid, spec.name)), policy, now)
+            _container(view, pod, spec, run, verdicts.get((pod.uid, spec.name)), policy, now, settled=settled)
             for spec, run in zip(pod.containers, pod.runs, strict=True)
             if any(use.secret == view.es.target for use in spec.uses)
         ),
@@ -70,10 +76,12 @@ def _container(
     verdict: ContainerVerdict | None,
     policy: Policy,
     now: float,
+    *,
+    settled: bool,
 ) -> ContainerTold:
     uses = [use for use in spec.uses if use.secret == view.es.target]
     state = verdict.state if verdict is not None else State.FRESH
-    runs = running.versions(view, pod, spec, run, policy, now, state=state)
+    runs = running.versions(view, pod, spec, run, policy, now, state=state, settled=settled)
     return ContainerTold(
         name=spec.name,
         kind=spec.kind,
@@ -94,7 +102,13 @@ def _runs(view: ChainView, source: SourceKey, might: running.Might) -> RunsTold:
 
 
 def _use(use: Use) -> str:
-    via = {"env": "env", "envFrom": "envFrom", "volume": "volume", "subPath": "subPath", "projected": "projected volume"}
+    via = {
+        "env": "env",
+        "envFrom": "envFrom",
+        "volume": "volume",
+        "subPath": "subPath",
+        "projected": "projected volume",
+    }
     keys = "all keys" if use.keys is None else ", ".join(use.keys)
     optional = " (optional)" if use.optional else ""
     return f"{keys} by {via.get(use.via, use.via)}{optional}"

@@ -71,7 +71,12 @@ def summary(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def subject_of(what: Finding | Refusal) -> Subject:
-    """What a refusal must be about to keep a finding as it is: its workload where it names one, else its chain."""
+    """What a refusal must be about to keep a finding as it is: its workload where it names one, else its chain.
+
+    A note (expiring, pinned, ...) calls for no step of ours, so that no refusal is about it: None.
+    """
+    if isinstance(what, Finding) and what.workload is None and not what.is_drift:
+        return None
     return what.workload or what.chain
 
 

@@ -7,10 +7,10 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agent.model import Finding, Refusal
-from agent.report.scan import by_subject, ordered, subject_of, summary
+from agent.report.scan import Subject, by_subject, ordered, subject_of, summary
 from agent.report.words import counted, escape, refusal_said
 from agent.times import ago
 
@@ -23,18 +23,27 @@ _INDENT = "    "
 
 
 def findings_table(
-    findings: Iterable[Finding], refusals: Iterable[Refusal], now: float, *, width: int | None = None
+    findings: Iterable[Finding],
+    refusals: Iterable[Refusal],
+    now: float,
+    *,
+    next_steps: Mapping[Subject, str] | None = None,
+    width: int | None = None,
 ) -> str:
     """What is found, one row each in the order of ``scan.ordered``, and a line that sums it up.
 
-    ``now`` and all times are of the API server's clock. ``width`` in columns; None: the terminal's, or unlimited where
+    ``now`` and all times are of the API server's clock. ``next_steps``: what is done about a chain or a workload that
+    nothing refuses. ``width`` in columns; None: the terminal's, or unlimited where
     stdout is none. Prose is wrapped within its columns.
     """
     listed = ordered(findings)
     if not listed:
         return "no drift, nothing suspect, nothing unknown\n"
     held = by_subject(refusals)
-    rows = [_row(finding, held.get(subject_of(finding), []), now) for finding in listed]
+    steps = next_steps or {}
+    rows = [
+        _row(finding, held.get(subject_of(finding), []), steps.get(subject_of(finding), ""), now) for finding in listed
+    ]
     return table(HEADINGS, rows, prose=2, width=width) + "\n" + _summed_up(listed) + "\n"
 
 
@@ -64,8 +73,8 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size((120, 40)).columns if sys.stdout.isatty() else None
 
 
-def _row(finding: Finding, refusals: list[Refusal], now: float) -> tuple[str, ...]:
-    why = "; ".join(refusal_said(refusal) for refusal in refusals)
+def _row(finding: Finding, refusals: list[Refusal], step: str, now: float) -> tuple[str, ...]:
+    why = "; ".join(refusal_said(refusal) for refusal in refusals) or step
     next_ = ". ".join(part for part in (why, finding.remedy) if part)
     kind = finding.kind.value + (f" ({finding.cause})" if finding.cause else "")
     workload = f"{finding.workload.kind} {finding.workload.name}: " if finding.workload else ""

@@ -1,7 +1,7 @@
 """What `explain` says of one chain, as frozen types: facts and verdicts, no layout.
 
-No value and no fingerprint is in it. All times are unix seconds of the API server's clock unless noted; None: not known.
-Text comes from the cluster as it is: whoever prints it escapes it.
+No value and no fingerprint is in it. All times are unix seconds of the API server's clock unless noted; None: not
+known. Text comes from the cluster as it is: whoever prints it escapes it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ class VersionTold(msgspec.Struct, frozen=True, kw_only=True):
 
     created: float  # vault's clock
     id: str = ""  # empty: not known (the vault's lists do not name it)
+    enabled: bool = True
 
 
 class SourceTold(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +30,7 @@ class SourceTold(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = False  # the fields below are known
     present: bool = False
     newest: VersionTold | None = None
+    former: tuple[VersionTold, ...] = ()  # that we know of, newest first
     enabled: bool = False
     expires: float | None = None
     not_before: float | None = None
