@@ -97,6 +97,7 @@ class RecreateAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
     uid: str  # of the object to delete
     at: float
+    created: float = 0.0  # of the object to delete: what the vault got later comes with the new one
     state: Literal["reserved", "deleted", "back", "lost"] = "reserved"
 
 

@@ -22,7 +22,7 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("credential", "ESO gets no token from Entra ID", re.compile(r"AADSTS\d+|Failed to refresh the Token|Unauthorized|RESPONSE 401")),
     ("property", "a remoteRef.property is not in the vault secret", re.compile(r"property \S+ does not exist")),
     ("store", "the SecretStore is missing, not ready, or not allowed here", re.compile(r"could not get (Cluster)?SecretStore|SecretStore \S* is not ready|is not allowed from namespace")),
-    ("immutable-target", "the Secret is immutable, ESO could not update it", re.compile(r"immutable")),
+    ("immutable-target", "the Secret, or its type, is immutable: ESO could not update it", re.compile(r"immutable")),
     ("not-owned", "another ExternalSecret owns the Secret", re.compile(r"owned by another|take ownership")),
     ("forbidden", "the vault answers 403 to ESO", re.compile(r"StatusCode=403|RESPONSE 403")),
     ("server-error", "the vault answers with a server error", re.compile(r"RESPONSE 5\d\d|StatusCode=5\d\d")),

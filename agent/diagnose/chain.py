@@ -50,14 +50,8 @@ def diagnose(view: ChainView, policy: Policy, now: float, *, full: bool = False)
     if memory is None or view.secret is None:
         return _report(view, above, State.AWAITING, changed)
     rule = policy.recycle_rule(view.es.key.namespace)
-    judge = _Judge(view, memory, policy, now, rule.volumes if rule else "ignore")
-    verdicts: list[ContainerVerdict] = []
-    fresh = 0
-    for verdict in judge.all():
-        good = verdict.state in (State.FRESH, State.ASSUMED)
-        fresh += good
-        if full or not good:
-            verdicts.append(verdict)
+    judge = _Judge(view, memory, policy, now, rule.volumes if rule else "ignore", full=full)
+    verdicts, fresh = list(judge.all()), judge.fresh
     if above.secret is not State.FRESH or above.vault is State.STALE:
         # Which of them are stale will be known when the Secret is what it should be.
         state = State.AWAITING if view.pods else State.FRESH
@@ -88,8 +82,12 @@ def workload_finding(
 class _Judge:
     """Judges the containers of one chain; what is the same for all of them is computed once."""
 
-    def __init__(self, view: ChainView, memory: SecretMemory, policy: Policy, now: float, volumes: str) -> None:
+    def __init__(
+        self, view: ChainView, memory: SecretMemory, policy: Policy, now: float, volumes: str, *, full: bool
+    ) -> None:
         self.view, self.memory, self.policy, self.now, self.volumes = view, memory, policy, now, volumes
+        self.full = full
+        self.fresh = 0
         self.keys = mapping.expected_keys(view.es) if view.rivals else None
         self.assumed_from = _assumed_from(view, memory, policy)
         # Containers of equal templates started together have equal spans: judging each key once per span is most of
@@ -97,7 +95,10 @@ class _Judge:
         self._cache: dict[tuple[str, Span], State] = {}
 
     def all(self) -> Iterator[ContainerVerdict]:
-        """A verdict for each container that consumes the Secret."""
+        """A verdict for each container that consumes the Secret, or, unless ``full``, for those that are not fresh.
+
+        ``fresh`` counts the others: of 50,000 containers nearly all, so no words are made for them.
+        """
         for pod in self.view.pods:
             if containers.excluded(pod):
                 continue
@@ -121,7 +122,7 @@ class _Judge:
         cache = self.memory.cache
         cached = cache is not None and pod.node in cache.dirty
         if cache is not None and cached and pod.created + 1 >= cache.at:
-            text = f"node {pod.node} may still serve the former, immutable Secret: another pod there refers to it"
+            text = f"is on node {pod.node}, which may still serve the former, immutable Secret: another pod there refers to it"
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
         for use in judged:
@@ -135,6 +136,10 @@ class _Judge:
                 state = self._key(name, span)
                 if _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
                     worst, key, at = state, name, span
+        if worst in (State.FRESH, State.ASSUMED):
+            self.fresh += 1
+            if not self.full:
+                return None
         return self._verdict(pod, spec, worst, self._evidence(worst, key, at, run), key, at)
 
     def _key(self, name: str, span: Span) -> State:

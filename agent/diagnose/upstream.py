@@ -137,13 +137,17 @@ def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, li
         )
         return State.UNKNOWN, [finding], None
     name = f"Secret {es.key.namespace}/{es.target}"
+    if (attempt := view.memory.recreate) is not None and attempt.state != "lost" and secret is None:
+        text = f"{name} was deleted {stamp(attempt.at)} for ESO to write it anew, and is not back yet"
+        return State.STALE, [_finding(view, Link.SECRET, Kind.STUCK, now, text)], None
     if secret is None or secret.deleting:
         text = f"{name} {'is being deleted' if secret else 'is not there'}"
         return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_SECRET, now, text)], None
     conflict = _conflict(view, now)
     if conflict is not None:
         return State.UNKNOWN, [conflict], None
-    expected = mapping.expected_keys(es)
+    # Keys of an edit that ESO has not applied yet are not missing: that the edit is not applied is said of link 1.
+    expected = mapping.expected_keys(es) if spec_applied(es) else None
     missing = sorted((expected or frozenset()) - secret.prints.keys())
     if (by_hand := _needs_hand(view, now)) is not None:
         return State.STALE, [by_hand], None
@@ -312,7 +316,7 @@ REMEDIES = {
     "throttled": "the vault is throttling: nothing to do unless it lasts",
     "unreachable": "look at the network between ESO and the vault",
     "store": "look at the SecretStore that the ExternalSecret names",
-    "immutable-target": "the Secret is immutable: delete it, ESO writes it anew",
+    "immutable-target": "delete the Secret by hand: ESO writes it anew",
     "not-owned": "another ExternalSecret owns the Secret",
     "property": "correct remoteRef.property, or the vault secret's JSON",
     "credential": "ESO cannot get a token: look at its identity",

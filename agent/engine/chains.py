@@ -83,10 +83,11 @@ class Chains:
         resolved: list[tuple[SourceUse, SourceKey]] = []
         blind = [t for kind in FOLLOWED if (t := world.trouble(kind, key.namespace)) is not None]
         for use, source in world.sources_of(es):
-            trouble = self._blind(key.namespace, source)
+            allowed = isinstance(source, SourceKey) and context.policy.vault_rule(source.vault, key.namespace) is not None
+            trouble = self._blind(key.namespace, source, allowed)
             if trouble is not None:
                 blind.append(trouble)
-            if isinstance(source, SourceKey) and context.policy.vault_rule(source.vault, key.namespace):
+            if allowed and isinstance(source, SourceKey):
                 resolved.append((use, source))
         wanted = {source for _, source in resolved}
         rivals = tuple(
@@ -113,10 +114,10 @@ class Chains:
             seen_running=world.seen_running,
         )
 
-    def _blind(self, namespace: str, source: SourceKey | str) -> Trouble | None:
+    def _blind(self, namespace: str, source: SourceKey | str, allowed: bool) -> Trouble | None:
         if isinstance(source, str):
             return Trouble(cause="store", detail=source)
-        if self.context.policy.vault_rule(source.vault, namespace) is None:
+        if not allowed:
             detail = f"vault {source.vault_name} is not in the policy's vaults for namespace {namespace}: not looked at"
             return Trouble(cause="vault-not-listed", detail=detail)
         answer = self.context.world.vaults.get(source.vault)
