@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -107,7 +108,12 @@ def excluded(facts: Facts, scope: Scope = Scope.CHAIN) -> str:
 
 def excluded_by_store(store: SecretStore) -> str:
     """Why chains that read through this store are left alone; empty if they are not."""
-    return excluded(Facts(provider=store.provider, controller_class=store.controller))
+    return _excluded_store(store.provider, store.controller)
+
+
+@lru_cache(maxsize=1024)
+def _excluded_store(provider: str, controller: str) -> str:
+    return excluded(Facts(provider=provider, controller_class=controller))
 
 
 def excluded_by_push(secret: SecretView, pushes: list[PushSource]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -106,7 +107,7 @@ class VaultRule(Rule):
             )
         return name.lower()
 
-    @property
+    @cached_property
     def host(self) -> str:
         """The only host that this rule allows requests to."""
         return f"{self.name}.{self.suffix}"
