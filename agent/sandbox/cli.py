@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rotate = action("rotate", _rotate, "write a new version of a vault secret")
     rotate.add_argument("secret", type=_vault_secret, metavar="VAULT/NAME")
     rotate.add_argument("--value", help="default: a random one")
-    rotate.add_argument("--created", metavar="AGE", help="how old it shall be, such as -7d")
+    rotate.add_argument("--age", metavar="SPAN", help="how old it shall be, such as 7d (default: new)")
     rotate.add_argument("--disabled", action="store_true", help="write it disabled")
     secret = action("secret", _secret, "enable or disable the newest version, delete or recover a vault secret")
     secret.add_argument("action", choices=("enable", "disable", "delete", "recover"))
@@ -193,10 +193,12 @@ def _load(arguments: argparse.Namespace) -> int:
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
-    (vault, name), told = arguments.secret, {"enabled": not arguments.disabled}
-    for given in ("value", "created"):
-        if getattr(arguments, given) is not None:
-            told[given] = getattr(arguments, given)
+    vault, name = arguments.secret
+    told: dict[str, Any] = {"enabled": not arguments.disabled}
+    if arguments.value is not None:
+        told["value"] = arguments.value
+    if arguments.age is not None:
+        told["created"] = f"-{arguments.age}"
     answer = _ask(arguments, "rotate", vault=vault, secret=name, **told)
     state = "" if answer["enabled"] else ", disabled"
     return _say(f"{vault}/{name} is now {answer['label']} (version {answer['version']}{state})")

@@ -134,7 +134,7 @@ class Sandbox:
         client = await self._client("system:eso", "external-secrets")
         self.eso = EsoActor(client, self.clock, reader, concurrent=self.options.concurrent_syncs)
         if self.options.eso:
-            self._run(self.eso.run(), "ESO")
+            self.start_actor(self.eso.run(), "ESO")
 
     async def _make_cluster(self) -> None:
         """Two sets of stores: the controllers and the kubelet are different users, and see the world each by itself."""
@@ -143,9 +143,9 @@ class Sandbox:
         self.workloads = WorkloadController(controllers, self.clock, stores=shared)
         self.budgets = BudgetController(controllers, self.clock, stores=shared)
         if self.options.workloads:
-            self._run(shared.run(), "watches of the controllers")
-            self._run(self.workloads.run(), "workload controller")
-            self._run(self.budgets.run(), "disruption controller")
+            self.start_actor(shared.run(), "watches of the controllers")
+            self.start_actor(self.workloads.run(), "workload controller")
+            self.start_actor(self.budgets.run(), "disruption controller")
         self.kubelet = Kubelet(
             await self._client("system:kubelet", "kubelet"),
             self.clock,
@@ -155,9 +155,10 @@ class Sandbox:
         )
         self.api.log_provider = self.kubelet.logs
         if self.options.kubelet:
-            self._run(self.kubelet.run(), "kubelet")
+            self.start_actor(self.kubelet.run(), "kubelet")
 
-    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def start_actor(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Let an actor work until the world ends; if it fails, ``problems`` says so."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -25,6 +25,11 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as _Base
+except ImportError:  # PyYAML without its C library: the same, slower
+    from yaml import SafeLoader as _Base  # type: ignore[assignment]
+
 from agent.sandbox.actors.kubelet import Backends
 from agent.sandbox.ages import moment, resolved
 from agent.sandbox.apply import resource_of
@@ -79,13 +84,13 @@ def parse(text: str) -> World:
     return world
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(_Base):
     """Leaves times as text, as the API server wants them."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
 
 
