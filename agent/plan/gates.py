@@ -131,10 +131,17 @@ def gate_single(case: RecycleCase) -> Refusal | None:
 
 
 def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
-    """No chain of the workload drifts, fails or is unknown since less than the policy's horizon."""
+    """No chain of the workload drifts, fails or is unknown since less than the policy's horizon.
+
+    One that is being synced at this moment is waited for: that is no refusal.
+    """
     horizon = case.now - case.policy.timing.broken_chain_horizon
+    syncing: Wait | None = None
     for chain in case.chains:
         if chain.excluded or not chain.report.upstream.holds_up:
+            continue
+        if chain.syncing:
+            syncing = Wait(until=case.now + 1, why=f"ExternalSecret {chain.report.chain} is being synced")
             continue
         if max(chain.drifting_since, chain.newest_created) > horizon or not chain.drifting_since:
             finding = next(iter(chain.report.upstream.findings), None)
@@ -142,7 +149,7 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
                 return Wait(until=case.now + 1, why="a vault has not answered yet")
             what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "") if finding else ""
             return _refusal(case, "upstream", f"ExternalSecret {chain.report.chain} is not in order{what}")
-    return None
+    return syncing
 
 
 def gate_settle(case: RecycleCase) -> Wait | None:

@@ -43,6 +43,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     drifting_since: float = 0.0
     newest_created: float = 0.0
     opted_out: str = ""  # why its owner objects
+    syncing: bool = False  # a force-sync of ours is under way, or has just ended and the chain is judged anew
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
