@@ -1,0 +1,49 @@
+"""S04: a service starts to need new credentials, and its ExternalSecret gets new keys."""
+
+from __future__ import annotations
+
+from support.scenario import Scenario
+from support.told import findings, healed, refusals, stages
+from support.worlds import at_rest, watching
+
+from agent.sandbox import builders as b
+
+NS = "klinematrix-test"
+ONE = {"MONGODB_URI": "mongodb-connection-string-test"}
+ALL = {**ONE, "LANGFUSE_PUBLIC_KEY": "langfuse-public-key", "LANGFUSE_SECRET_KEY": "langfuse-secret-key"}
+
+
+def test_s04_eso_applies_the_edit_and_only_who_takes_all_keys_is_recycled() -> None:
+    """Two added keys are synced by ESO itself; envFrom consumers are recycled, the consumer of another key is not."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {f"klinematrix-test-kv/{name}": f"value of {name}" for name in ALL.values()},
+            [b.secret_store("klinematrix-test-kv", NS), b.external_secret("app-secrets", NS, ONE)],
+            [
+                b.deployment("backend", NS, 2, env_from=["app-secrets"]),
+                b.deployment("importer", NS, 2, env={"MONGODB_URI": ("app-secrets", "MONGODB_URI")}),
+            ],
+            NS,
+        )
+        s.policy(vaults=["klinematrix-test-kv"])
+        agent = watching(s)
+        old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
+        others = {pod["metadata"]["uid"] for pod in s.pods(NS, "importer")}
+
+        s.apply(b.external_secret("app-secrets", NS, ALL))
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent)
+
+        assert s.secret(NS, "app-secrets") == {key: f"value of {name}".encode() for key, name in ALL.items()}
+        for key, name in ALL.items():
+            assert s.all_hold(NS, "backend", "app-secrets", key, f"value of {name}")
+        assert {pod["metadata"]["uid"] for pod in s.pods(NS, "importer")} == others
+        assert [(verb, resource, sub) for verb, resource, sub, _ in s.writes()] == [("create", "pods", "eviction")] * 2
+        assert set(s.evicted(NS)) == old
+        assert stages(agent, "backend") == [("canary", 1), ("batch", 1)]
+        assert healed(agent, "backend") == [2]
+        assert healed(agent, "importer") == []
+        assert refusals(agent) == []
+        assert ("container", "stale-pod") in findings(agent)
+        assert not {"suspect", "changed-elsewhere", "missing-key"} & {kind for _, kind in findings(agent)}
