@@ -76,7 +76,7 @@ def test_s19_while_one_chain_fails_upstream_nothing_is_recycled() -> None:
         s.rotate("users-kv", "db-user", "new-user")
         s.wait(lambda: s.secret(NS, "db-user") == {"USERNAME": b"new-user"}, why="the username synced")
         refused = agent.until(step="recycle", reason="upstream")
-        s.cycles(agent, 6)
+        s.cycles(agent, 4)
 
         assert "db-password" in refused["event"]
         assert {pod["metadata"]["name"] for pod in s.pods(NS, "backend")} == old
