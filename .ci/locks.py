@@ -1,4 +1,4 @@
-"""Do the locks belong to pyproject.toml as it is now? ``check`` says so without a network, ``stamp`` notes it after `make lock`.
+"""Do the locks belong to pyproject.toml as it is? ``check`` tells, offline; ``stamp`` notes it after `make lock`.
 
 Each lock begins with a line that holds the hash of everything in pyproject.toml that the resolver looks at.
 """

@@ -1,7 +1,7 @@
 """The command. Thin: arguments in, exit code out.
 
-Exit codes: 0 nothing is left to do; 2 drift remains (with the reasons on stdout); 1 an error, told on stderr as what went
-wrong, where, and what to do next; 64 wrong arguments.
+Exit codes: 0 nothing is left to do; 2 drift remains (with the reasons on stdout); 1 an error, told on stderr as what
+went wrong, where, and what to do next; 64 wrong arguments.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kubeconfig", help="default: in-cluster, else $KUBECONFIG or ~/.kube/config")
     command.add_argument("--context", help="context of the kubeconfig")
     command.add_argument("--policy", type=Path, metavar="FILE", help="default: observe only")
-    command.add_argument("-n", "--namespace", action="append", default=[], metavar="NAME", help="repeatable; default: all")
+    command.add_argument(
+        "-n", "--namespace", action="append", default=[], metavar="NAME", help="repeatable; default: all",
+    )  # fmt: skip
     command.add_argument(
         "--agent-namespace", default=os.environ.get("SECRET_DRIFT_AGENT_NAMESPACE", "secret-drift-agent"),
         metavar="NAME", help="where the ledger lives (default: $SECRET_DRIFT_AGENT_NAMESPACE or secret-drift-agent)",
@@ -72,7 +74,7 @@ def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
 
-def _run_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _run_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("run", help="follow the cluster and heal, until stopped")
     _common(command)
     command.add_argument("--host", default="0.0.0.0", help="where /metrics, /healthz and /readyz listen")  # noqa: S104
@@ -80,22 +82,22 @@ def _run_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command.set_defaults(func=_run)
 
 
-def _once_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _once_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("once", help="one comparison, and the healing it calls for, within a deadline")
     _common(command)
     command.add_argument("--deadline", type=_seconds, default=300.0, metavar="DURATION", help="default: 5m")
     command.set_defaults(func=_once)
 
 
-def _scan_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _scan_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("scan", help="show every drift, suspect and unknown; write nothing")
     _common(command)
     command.add_argument("-o", "--output", choices=("table", "json"), default="table")
     command.set_defaults(func=_scan)
 
 
-def _explain_parser(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    command = commands.add_parser("explain", help="one chain as a tree: what each container runs, and what would be done")
+def _explain_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser("explain", help="one chain as a tree: what each container runs, what would be done")
     _common(command)
     command.add_argument("chain", metavar="NAMESPACE/NAME", help="an ExternalSecret")
     command.add_argument("-o", "--output", choices=("tree", "json"), default="tree")

@@ -1,8 +1,8 @@
 """Why ESO fails to sync. Pure.
 
 The condition only says that it failed; the cause is in the Warning Event ``UpdateFailed``. Events can be forged by any
-tenant who may create them, so their text is classified and never repeated, and where our own look at the vault can tell,
-that look decides.
+tenant who may create them, so their text is classified and never repeated, and where our own look at the vault can
+tell, that look decides.
 """
 
 from __future__ import annotations
@@ -15,18 +15,35 @@ from agent.model import Trouble
 
 _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("disabled", "the newest version of a secret is disabled", re.compile(r"SecretDisabled")),
-    ("forbidden-by-firewall", "the vault's network rules shut ESO out", re.compile(r"ForbiddenByFirewall|ForbiddenByConnection")),
+    (
+        "forbidden-by-firewall", "the vault's network rules shut ESO out",
+        re.compile(r"ForbiddenByFirewall|ForbiddenByConnection"),
+    ),
     ("access-denied", "the vault denies ESO's identity", re.compile(r"ForbiddenByRbac|ForbiddenByPolicy|AccessDenied")),
-    ("not-found", "the vault has no such secret (never created, misspelt, or soft-deleted)", re.compile(r"Secret does not exist|SecretNotFound")),
+    (
+        "not-found", "the vault has no such secret (never created, misspelt, or soft-deleted)",
+        re.compile(r"Secret does not exist|SecretNotFound"),
+    ),
     ("throttled", "the vault throttles ESO", re.compile(r"RESPONSE 429|StatusCode=429|Throttled")),
-    ("credential", "ESO gets no token from Entra ID", re.compile(r"AADSTS\d+|Failed to refresh the Token|Unauthorized|RESPONSE 401")),
+    (
+        "credential", "ESO gets no token from Entra ID",
+        re.compile(r"AADSTS\d+|Failed to refresh the Token|Unauthorized|RESPONSE 401"),
+    ),
     ("property", "a remoteRef.property is not in the vault secret", re.compile(r"property \S+ does not exist")),
-    ("store", "the SecretStore is missing, not ready, or not allowed here", re.compile(r"could not get (Cluster)?SecretStore|SecretStore \S* is not ready|is not allowed from namespace")),
+    (
+        "store", "the SecretStore is missing, not ready, or not allowed here",
+        re.compile(
+            r"could not get (Cluster)?SecretStore|SecretStore \S* is not ready|is not allowed from namespace"
+        ),
+    ),
     ("immutable-target", "the Secret, or its type, is immutable: ESO could not update it", re.compile(r"immutable")),
     ("not-owned", "another ExternalSecret owns the Secret", re.compile(r"owned by another|take ownership")),
     ("forbidden", "the vault answers 403 to ESO", re.compile(r"StatusCode=403|RESPONSE 403")),
     ("server-error", "the vault answers with a server error", re.compile(r"RESPONSE 5\d\d|StatusCode=5\d\d")),
-    ("unreachable", "ESO cannot reach the vault", re.compile(r"no such host|connection refused|i/o timeout|deadline exceeded|EOF|connection reset")),
+    (
+        "unreachable", "ESO cannot reach the vault",
+        re.compile(r"no such host|connection refused|i/o timeout|deadline exceeded|EOF|connection reset"),
+    ),
 )  # fmt: skip
 """(cause, what it means, its mark in ESO's words), first match wins. SecretDisabled comes inside a 403."""
 

@@ -60,7 +60,7 @@ def span(pod: Pod, run: ContainerRun, use: Use, policy: Policy, *, now: float) -
     """When this run of the container resolved ``use``. ``now``: when we first saw it running, or any later time.
 
     Pod creation is the API server's clock, starts and ends are the node's (whole seconds, so up to one more), and
-    kubelet's cache may be ``kubeletLag`` behind. A subPath file can come from a volume set up earlier in the pod's life.
+    kubelet's cache may be ``kubeletLag`` behind. A subPath file can be of a volume set up earlier in the pod's life.
     """
     margins = policy.margins
     begin = pod.created
@@ -88,7 +88,7 @@ def keys_used(use: Use, memory: SecretMemory) -> Iterable[str]:
 
 
 def held(entries: tuple[Entry, ...], first_look: float, at: Span) -> Held:
-    """The entries whose time can overlap the span. An entry ends at the latest when its successor has begun for sure."""
+    """The entries whose time can overlap the span. An entry ends at the latest when the next has begun for sure."""
     found = []
     ends = float("inf")
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Whether a workload's volume can be mounted by one node only, so that a second pod could not start beside the first."""
+"""Whether a workload's volume can be mounted by one node only: a second pod could not start beside the first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SINGLE = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
 class _Spec(msgspec.Struct):
-    accessModes: list[str] = []  # noqa: N815 - the wire's name
+    accessModes: list[str] = []  # the wire's name
 
 
 class _Claim(msgspec.Struct):

@@ -1,6 +1,6 @@
 """The projection: what is known of the cluster and the vaults now, with the indexes that decisions need.
 
-Fed by the reflectors' messages and the sweeps, read by the cycle, both in one thread. It decides nothing; it notes which
+Fed by the reflectors' messages and the sweeps, read by the cycle, both in one thread. Decides nothing; notes which
 chains and workloads a change touches, so that a cycle in which nothing happened costs nothing.
 """
 
@@ -112,7 +112,7 @@ class World:
     # --------------------------------------------------------------------------------------------------- changes
 
     def put(self, resource: str, obj: Any, *, seen_at: float = 0.0) -> None:
-        """One object was added or modified; ``seen_at``: API server's clock when this state of it was there for sure."""
+        """An object was added or modified; ``seen_at``: API server's clock when this state of it was there for sure."""
         if resource == "pods" and seen_at:
             self._note_runs(obj, seen_at)
         _PUT[resource](self, obj)

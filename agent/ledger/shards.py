@@ -77,5 +77,5 @@ def decode(table: str, data: bytes) -> tuple[dict[Any, Any], int, str]:
 class _Head(msgspec.Struct):
     format: int
     of: int
-    keyId: str  # noqa: N815 - the wire's name
+    keyId: str  # the wire's name
     entries: msgspec.Raw

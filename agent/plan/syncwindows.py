@@ -45,7 +45,7 @@ def denied(windows: tuple[tuple[str, str, float], ...], now: float) -> Denied | 
 
 
 def last_start(schedule: str, now: float, seconds: float) -> float | None:
-    """When the window that is open at ``now`` began; None: none is open. Raises ValueError for an unreadable schedule."""
+    """When the window open at ``now`` began; None: none is open. Raises ValueError for an unreadable schedule."""
     fields = parse(schedule)
     moment = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
     earliest = moment - min(timedelta(seconds=seconds), LONGEST_LOOK_BACK)

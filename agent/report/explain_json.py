@@ -2,9 +2,9 @@
 
 The document is ``agent.report.told.Told`` field by field, in the order of the chain: ``links`` (the three verdicts),
 ``sources`` (vault secrets), ``externalSecret``, ``secret`` with its ``keys``, ``workloads`` down to each container,
-what would be done ``next``, and the ``findings`` in the words of ``scan``. Times are RFC 3339 by the API server's clock,
-null where they are not known. Fields may be added under the same name of the schema; none is taken away, and none
-changes its meaning. No value and no fingerprint is in it.
+what would be done ``next``, and the ``findings`` in the words of ``scan``. Times are RFC 3339 by the API server's
+clock, null where they are not known. Fields may be added under the same name of the schema; none is taken away, and
+none changes its meaning. No value and no fingerprint is in it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 
 Object = dict[str, Any]
+Objects = list[Object]  # by a name of its own: inside KubeClient, `list` is a method
 
 
 class ApiError(Exception):
@@ -100,7 +101,13 @@ class KubeClient:
         return self._session
 
     async def request(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
     ) -> Object:
         """One JSON request. Raises ApiError for every answer of 400 and above."""
         params = dict(query or {})
@@ -108,7 +115,8 @@ class KubeClient:
             params.setdefault("fieldManager", self.field_manager)
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content_type} if data is not None else {}
-        async with self.session.request(method, self.base_url + path, params=params, data=data, headers=headers) as answer:
+        url = self.base_url + path
+        async with self.session.request(method, url, params=params, data=data, headers=headers) as answer:
             raw = await answer.read()
             try:
                 decoded = json.loads(raw) if raw else {}
@@ -116,7 +124,7 @@ class KubeClient:
                 decoded = {"message": raw[:200].decode(errors="replace")}
             if answer.status >= 400:
                 raise ApiError(answer.status, decoded if isinstance(decoded, dict) else {})
-            return decoded  # type: ignore[no-any-return]
+            return decoded
 
     async def get(self, res: Resource, namespace: str | None, name: str) -> Object:
         return await self.request("GET", res.path(namespace, name))
@@ -129,11 +137,11 @@ class KubeClient:
                 return None
             raise
 
-    async def list(self, res: Resource, namespace: str | None = None, **query: str) -> list[Object]:
+    async def list(self, res: Resource, namespace: str | None = None, **query: str) -> Objects:
         """All items (all pages of 500), each with apiVersion and kind left as the server sent them."""
         return (await self.list_with_version(res, namespace, **query))[0]
 
-    async def list_with_version(self, res: Resource, namespace: str | None = None, **query: str) -> tuple[list[Object], str]:
+    async def list_with_version(self, res: Resource, namespace: str | None = None, **query: str) -> tuple[Objects, str]:
         items: list[Object] = []
         params = {"limit": "500", **query}
         while True:
@@ -147,7 +155,9 @@ class KubeClient:
     async def create(self, res: Resource, namespace: str | None, body: Object) -> Object:
         return await self.request("POST", res.path(namespace), body=body)
 
-    async def replace(self, res: Resource, namespace: str | None, body: Object, *, subresource: str | None = None) -> Object:
+    async def replace(
+        self, res: Resource, namespace: str | None, body: Object, *, subresource: str | None = None
+    ) -> Object:
         return await self.request("PUT", res.path(namespace, body["metadata"]["name"], subresource), body=body)
 
     async def merge_patch(
@@ -157,7 +167,13 @@ class KubeClient:
         return await self.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
 
     async def delete(
-        self, res: Resource, namespace: str | None, name: str, *, grace_seconds: int | None = None, preconditions: Object | None = None
+        self,
+        res: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        grace_seconds: int | None = None,
+        preconditions: Object | None = None,
     ) -> Object:
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if grace_seconds is not None:
@@ -166,10 +182,16 @@ class KubeClient:
             body["preconditions"] = preconditions
         return await self.request("DELETE", res.path(namespace, name), body=body)
 
-    async def watch(self, res: Resource, resource_version: str, namespace: str | None = None, **query: str) -> AsyncIterator[tuple[str, Object]]:
+    async def watch(
+        self, res: Resource, resource_version: str, namespace: str | None = None, **query: str
+    ) -> AsyncIterator[tuple[str, Object]]:
         """(type, object) from one watch request until the server ends it. Raises ApiError(410) when told so."""
         params = {
-            "watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version, "timeoutSeconds": "300", **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": "300",
+            **query,
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_read=330)
         async with self.session.get(self.base_url + res.path(namespace), params=params, timeout=timeout) as answer:
@@ -185,10 +207,14 @@ class KubeClient:
 
 
 class Mirror:
-    """A list kept current by a watch: ``mirror.objects[(namespace, name)]``; each change calls ``on_change(type, object)``."""
+    """A list kept current by a watch: ``objects[namespace, name]``; each change calls ``on_change(type, object)``."""
 
     def __init__(
-        self, client: KubeClient, res: Resource, on_change: Callable[[str, Object], Awaitable[None] | None] | None = None, **query: str
+        self,
+        client: KubeClient,
+        res: Resource,
+        on_change: Callable[[str, Object], Awaitable[None] | None] | None = None,
+        **query: str,
     ) -> None:
         self._client, self._res, self._on_change, self._query = client, res, on_change, query
         self.objects: dict[tuple[str, str], Object] = {}

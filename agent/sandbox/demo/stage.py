@@ -1,11 +1,11 @@
-"""The stage: the embedded world with the runbook's objects in it, the agent as a process of its own, and who watches."""
+"""The stage: the embedded world with the runbook's objects, the agent as a process of its own, and who watches."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import subprocess  # noqa: S404 - the agent runs as it would in a pod: a process of its own
+import subprocess  # the agent runs as it would in a pod: a process of its own
 import sys
 import threading
 import time
