@@ -43,11 +43,10 @@ def parser() -> argparse.ArgumentParser:
     _scan_parser(commands)
     _explain_parser(commands)
     from agent.policy import cli as policy_cli
+    from agent.sandbox import cli as sandbox_cli
 
     policy_cli.add_parser(commands).set_defaults(func=policy_cli.run)
-    sandbox = commands.add_parser("sandbox", help="the embedded world: a cluster, vaults and ESO on this machine")
-    sandbox.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    sandbox.set_defaults(func=_sandbox)
+    sandbox_cli.add_parser(commands)
     demo = commands.add_parser("demo", help="watch the agent heal the embedded world")
     demo.add_argument("--keep", action="store_true", help="leave the world running afterwards, for scan and explain")
     demo.add_argument("--dir", type=Path, help="where the world's files go (default: a temporary directory)")
@@ -151,12 +150,6 @@ def _explain(arguments: argparse.Namespace) -> int:
         if started.agent is None:
             return EXIT_ERROR
         return started.explain(namespace, name, arguments.output, sys.stdout)
-
-
-def _sandbox(arguments: argparse.Namespace) -> int:
-    from agent.sandbox import cli as sandbox_cli
-
-    return sandbox_cli.main(arguments.rest)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
