@@ -7,6 +7,7 @@ code and inner code, and shows the message. So all of them are as the service se
 from __future__ import annotations
 
 import json
+from uuid import NAMESPACE_DNS, UUID, uuid5
 
 LOCATION = "westeurope"
 SUBSCRIPTION = "00000000-0000-0000-0000-0000000005ab"
@@ -102,7 +103,16 @@ def server_error(status: int, retry_after: str | None) -> VaultError:
 
 
 def _caller(identity: str, tenant: str) -> str:
-    return f"appid={identity};oid={identity};iss=https://sts.windows.net/{tenant}/"
+    application = application_id(identity)
+    return f"appid={application};oid={application};iss=https://sts.windows.net/{tenant}/"
+
+
+def application_id(identity: str) -> str:
+    """The GUID under which the service's messages name an identity; one that is no GUID itself gets one."""
+    try:
+        return str(UUID(identity))
+    except ValueError:
+        return str(uuid5(NAMESPACE_DNS, f"{identity}.login.microsoftonline.com"))
 
 
 _PERMISSIONS = {"readMetadata": "list", "getSecret": "get", "setSecret": "set"}
