@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
+RESTARTED_AT = "secret-drift-agent/restarted-at"
+"""The annotation of a pod template by which this agent restarts a workload: no change of its template."""
+
 
 class ObjectKey(NamedTuple):
     """Namespace and name of one object."""
@@ -261,11 +264,12 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner | None = None  # an operator that owns the workload
     claims: tuple[str, ...] = ()  # names of persistent volume claims in the template
     revision: str = ""
+    leaving: int = 0  # pods of former templates that a Deployment's rollout has not removed yet
 
     @property
     def rolling(self) -> bool:
         """A rollout is under way, or its state is not known yet."""
-        return self.observed_generation < self.generation or self.updated < self.replicas
+        return self.observed_generation < self.generation or self.updated < self.replicas or self.leaving > 0
 
 
 class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -360,7 +364,7 @@ class Link(StrEnum):
     """One hop of a chain."""
 
     VAULT = "vault"  # vault -> externalsecret
-    SECRET = "secret"  # externalsecret -> secret
+    SECRET = "secret"  # noqa: S105 - externalsecret -> secret
     CONTAINER = "container"  # secret -> container
 
 
@@ -383,7 +387,7 @@ class Kind(StrEnum):
     STALE = "stale"
     SYNC_FAILED = "sync-failed"
     SPEC_NOT_APPLIED = "spec-not-applied"
-    MISSING_SECRET = "missing-secret"
+    MISSING_SECRET = "missing-secret"  # noqa: S105 - a kind of drift
     MISSING_KEY = "missing-key"
     CHANGED_ELSEWHERE = "changed-elsewhere"
     STUCK = "stuck"

@@ -193,7 +193,7 @@ class Workloads:
             for source, versions in verdict.versions:
                 running[source].update(versions)
         said = []
-        for source in sorted(running or dict.fromkeys(heal.sources if heal else (), set())):
+        for source in sorted(running or (heal.sources if heal else ())):
             known = self.context.memory.sources.get(source)
             if known is None or known.state.created in running.get(source, ()):
                 continue
@@ -227,7 +227,8 @@ class Workloads:
                 context.timers.set(key, decision.refusal.until)
             context.waiting |= decision.refusal.reason in ("backoff", "mid-rollout")
             return False
-        context.allow(workload=key)
+        if not isinstance(decision, Evict | Restart):  # those are allowed when the API server has done them
+            context.allow(workload=key)
         match decision:
             case Wait():
                 context.timers.set(key, max(decision.until, case.now + 0.05))
@@ -332,6 +333,7 @@ class Workloads:
             self._blocked(case, "api-unreachable", error.detail, UNSURE_PAUSE)
             return False
         else:
+            context.allow(workload=key)
             context.step(Step.RECYCLE, "done")
             context.tell(
                 Evicted, workload=key, pod=pod.key, stage=decision.stage, evidence=decision.evidence,
@@ -391,6 +393,7 @@ class Workloads:
                 context.remember_heal(key, replace(heal, stage="pending", started=former.started))
             self._blocked(case, "restart-failed", trouble_of(error).detail, 10.0)
             return False
+        context.allow(workload=key)
         context.step(Step.RECYCLE, "done")
         context.tell(RolloutRestarted, workload=key, evidence=decision.evidence)
         context.timers.set(key, context.now + 1)

@@ -1,8 +1,8 @@
 """The lowest rung: recycling the pods of one workload, canary first. Pure.
 
-Decided per workload over all its chains. `decide` looks at what is under way first (`watch_batch`), then at what is due,
-asks every gate, and only then names pods. It never counts on having been called before: all it knows of the past is the
-heal's record.
+Decided per workload over all its chains. `decide` looks at what is under way first (`watch_batch`), then at what is
+due, asks every gate, and only then names pods. It never counts on having been called before: all it knows of the past
+is the heal's record.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from agent.diagnose.view import ChainReport
 from agent.memory import Halt, HealMemory
-from agent.model import ContainerRun, Pod, SourceKey, State, Workload, WorkloadKey
+from agent.model import RESTARTED_AT, ContainerRun, Pod, Refusal, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Idle, Passed, RecycleDecision, Refuse, Restart, Wait
 from agent.policy import Policy, RecycleRule
 
@@ -118,6 +118,8 @@ def decide(case: RecycleCase) -> RecycleDecision:
 
 def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     """How the pods under way fare. None: they are done with, and the next step may be looked for."""
+    if heal.stage == "restart" and not _stamped(case, heal):
+        return None  # reserved, and never sent
     evicted = {eviction.uid for eviction in heal.batch}
     if any(not eviction.done for eviction in heal.batch) and not _all_gone(case, evicted):
         present = {c.pod.uid for c in case.pods} & {e.uid for e in heal.batch if not e.done}
@@ -132,14 +134,17 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     deadline = heal.batch_at + _ready_within(case)
     if remaining or not _replaced(case, heal, new):
         late = case.now > heal.batch_at + NO_REPLACEMENT
-        if not remaining and late and len(case.pods) < _wanted(case, heal):
-            text = "no pod came in place of the evicted one: look at quotas and the controller's events"
+        missing = not new if heal.stage == "restart" else len(case.pods) < _wanted(case, heal)
+        if not remaining and late and missing:
+            text = "no pod came in place of the old one: look at quotas and the controller's events"
             return HaltNow(halt=_halt(case, "canary-blocked", text, ""))
         if case.now > deadline and not remaining:
             slow = next((c for c in new if not c.pod.ready), None)
             if slow is not None:
                 text = f"not ready within {_ready_within(case):.0f} s"
                 return HaltNow(halt=_halt(case, "canary-failed", text, slow.pod.key.name))
+            if heal.stage != "restart":
+                return _below(case, heal)
         return Wait(
             until=min(deadline, case.now + 5) if case.now < deadline else case.now + 5, why="waiting for the new pod"
         )
@@ -158,14 +163,32 @@ def _all_gone(case: RecycleCase, uids: set[str]) -> bool:
     return not uids & {c.pod.uid for c in case.pods}
 
 
+def _stamped(case: RecycleCase, heal: HealMemory) -> bool:
+    """Whether the template bears this heal's stamp: the restart that was reserved has been sent."""
+    return case.workload is None or case.workload.template_annotations.get(RESTARTED_AT) == heal.restart_stamp
+
+
 def _replaced(case: RecycleCase, heal: HealMemory, new: list[PodCase]) -> bool:
-    """The ready count is back at what it was (or at what an autoscaler wants by now), and every new pod is ready."""
-    wanted = min(heal.baseline, _wanted(case, heal))
-    if heal.stage == "broken":
-        wanted = min(_wanted(case, heal), len(heal.batch))
-    if heal.stage == "restart" and (not new or (case.workload is not None and case.workload.rolling)):
+    """Each pod that went has a ready successor, and the ready count is back at what it was.
+
+    An autoscaler that wants fewer pods by now, wants fewer successors.
+    """
+    if not all(c.pod.ready for c in new):
         return False
-    return case.ready >= wanted and all(c.pod.ready for c in new)
+    if heal.stage == "restart":
+        done = case.workload is None or not case.workload.rolling
+        return done and bool(new) and len(new) == len(case.pods)
+    wanted = _wanted(case, heal)
+    if len(new) < len(heal.batch) and len(case.pods) < wanted:
+        return False
+    before = max(heal.baseline, len(heal.batch)) if heal.stage == "broken" else heal.baseline
+    return case.ready >= min(before, wanted)
+
+
+def _below(case: RecycleCase, heal: HealMemory) -> Refuse:
+    """Fewer pods serve than did before, through no pod of ours: no healthy one is taken away now."""
+    text = f"{case.ready} pods are ready, {heal.baseline} were before: the next goes when they are back"
+    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="below-baseline", detail=text, workload=case.key))
 
 
 def _wanted(case: RecycleCase, heal: HealMemory) -> int:
@@ -234,8 +257,8 @@ def _cached(case: RecycleCase) -> Halt | None:
         return None
     node = cached.pod.node
     remedy = (
-        f"move every pod that uses the Secret off node {node} (kubectl drain, or scale to 0 and back): kubelet serves the"
-        " former immutable Secret as long as any pod there refers to it"
+        f"move every pod that uses the Secret off node {node} (kubectl drain, or scale to 0 and back): kubelet serves"
+        " the former immutable Secret as long as any pod there refers to it"
     )
     return _halt(case, "immutable-cached-on-node", cached.evidence, cached.pod.key.name, remedy=remedy)
 
@@ -288,12 +311,11 @@ def _choose(case: RecycleCase) -> RecycleDecision:
     if broken:
         return _evict(case, broken, "broken")
     if heal is None or not heal.canary_passed:
-        if _lonely(case):
+        if _by_rollout(case):
             return _restart(case)
         return _evict(case, sorted(stale, key=_order)[:1], "canary")
-    baseline = heal.baseline or case.ready
-    if case.ready < min(baseline, _wanted(case, heal)):
-        return Wait(until=case.now + 5, why=f"{case.ready} pods are ready, {baseline} were when the heal began")
+    if case.ready < min(heal.baseline, _wanted(case, heal)):
+        return _below(case, heal)
     size = batch_size(case.workload, len(case.pods))
     return _evict(case, sorted(stale, key=_order)[:size], "batch")
 
@@ -315,11 +337,12 @@ def surges(workload: Workload) -> bool:
     return workload.strategy == "RollingUpdate" and workload.max_surge not in ("0", "0%", "")
 
 
-def _lonely(case: RecycleCase) -> bool:
+def _by_rollout(case: RecycleCase) -> bool:
+    """A single replica that its controller can replace without a gap: it surges; the new pod starts beside the old."""
     workload = case.workload
-    if workload is None or case.rule is None or case.rule.gap == "allow":
+    if workload is None or workload.key.kind != "Deployment" or workload.replicas != 1:
         return False
-    return workload.replicas == 1 and workload.key.kind != "DaemonSet"
+    return surges(workload) and not case.around.single_attach
 
 
 def _order(case: PodCase) -> tuple[int, float, str]:

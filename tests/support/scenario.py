@@ -24,6 +24,7 @@ from support.processes import AgentProcess, Result
 from support.report import dump
 
 from agent.sandbox.actors.kubelet import Received
+from agent.sandbox.apiserver.faults import FaultRule
 from agent.sandbox.apiserver.kinds import KINDS, Kind
 from agent.sandbox.client import Object
 from agent.sandbox.files import write_files
@@ -100,8 +101,10 @@ class Scenario:
         self._thread.seed(*objects)
 
     def advance(self, seconds: float) -> None:
-        """Move the world's clock forward."""
+        """Move the world's clock forward. Running agents soon see it: a watch of theirs ends, and its next tells the time."""
         self._thread.advance(seconds)
+        ended = FaultRule(effect="break-watches", user="agent", resource="namespaces")
+        self.call(self.sandbox.api.faults.add, ended)
 
     # The world as it is.
 

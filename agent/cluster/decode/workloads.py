@@ -9,10 +9,8 @@ import msgspec
 
 from agent.cluster.decode.wire import EMPTY, Meta, Wire, controller, key_of
 from agent.fingerprint import Fingerprints
-from agent.model import ReplicaSet, Workload, WorkloadKey
+from agent.model import RESTARTED_AT, ReplicaSet, Workload, WorkloadKey
 
-RESTARTED_AT = "secret-drift-agent/restarted-at"
-"""The annotation by which this agent restarts a workload: no change of its template."""
 _OURS = "secret-drift-agent/"
 _RESTARTERS = (
     "reloader.stakater.com/",
@@ -86,6 +84,7 @@ class Status(Wire):
     """status."""
 
     observed_generation: int = 0
+    replicas: int = 0
     updated_replicas: int = 0
     ready_replicas: int = 0
     update_revision: str | None = None
@@ -121,6 +120,7 @@ def deployment(wire: WorkloadWire, _: Fingerprints | None) -> Workload:
         defaults=("25%", "25%"),
         counts=(1 if spec.replicas is None else spec.replicas, status.updated_replicas, status.ready_replicas),
         revision=(wire.metadata.annotations or {}).get("deployment.kubernetes.io/revision", ""),
+        leaving=max(0, status.replicas - status.updated_replicas),
     )
 
 
@@ -167,6 +167,7 @@ def _workload(
     defaults: tuple[str, str],
     counts: tuple[int, int, int],
     revision: str,
+    leaving: int = 0,
 ) -> Workload:
     meta, spec, status = wire.metadata, wire.spec, wire.status or Status()
     key = key_of(meta)
@@ -193,6 +194,7 @@ def _workload(
         owner=controller(meta.owner_references),
         claims=_claims(spec.template.spec),
         revision=revision,
+        leaving=leaving,
     )
 
 

@@ -1,0 +1,115 @@
+"""S17: a PodDisruptionBudget that allows nothing holds the recycle up, by name, until it allows one."""
+
+from __future__ import annotations
+
+from support.processes import AgentProcess
+from support.scenario import Scenario
+from support.told import findings, healed, refusals, sample, stages
+from support.worlds import at_rest, watching
+
+from agent.sandbox import builders as b
+from agent.sandbox.client import PDBS, Object
+
+NS = "shop"
+FORCE_SYNC = ("patch", "externalsecrets", "", f"{NS}/app-secrets")
+LABELS = {"namespace": NS, "externalsecret": "app-secrets", "link": "container", "kind": "stale-pod"}
+
+
+def _world(s: Scenario, *budgets: Object) -> None:
+    at_rest(
+        s,
+        {"prod-kv/api-key": "value-one"},
+        [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}), *budgets],
+        [b.deployment("backend", NS, 3, env={"API_KEY": ("app-secrets", "API_KEY")})],
+        NS,
+    )
+
+
+def _allowed(s: Scenario, budget: str) -> int:
+    found = s.get("PodDisruptionBudget", NS, budget) or {}
+    return int((found.get("status") or {}).get("disruptionsAllowed", 0))
+
+
+def _tries(s: Scenario) -> int:
+    return len(s.writes(refused=True))
+
+
+def _still_refused(s: Scenario, agent: AgentProcess, reason: str) -> None:
+    """The drift is visible since it began, the workload as it was, and another try is made only in its time."""
+    metrics = s.metrics(agent)
+    assert sample(metrics, "secret_drift_drift", **LABELS) == 1
+    since = sample(metrics, "secret_drift_drift_since_timestamp_seconds", **LABELS)
+    (told,) = agent.lines(kind="stale-pod")
+    assert since and told["since"].startswith(s.call(s.sandbox.clock.rfc3339, since)[:16])
+    assert sample(metrics, "secret_drift_stale_containers", namespace=NS, workload="backend") == 3
+    assert sample(metrics, "secret_drift_refusals_total", step="recycle", reason=reason) == 1
+    assert s.writes() == [FORCE_SYNC]
+    assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-one")
+    assert stages(agent, "backend") == []
+
+
+def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> None:
+    """Refused with the budget's name, one try at each time that the API server named; healed when the budget gives way."""
+    with Scenario() as s:
+        _world(s, b.budget("backend-budget", NS, "backend", minAvailable=3))
+        s.policy()
+        agent = watching(s)
+
+        s.rotate("prod-kv", "api-key", "value-two")
+        told = agent.until(reason="pod-disruption-budget", workload="backend")
+        s.cycles(agent)
+
+        assert "backend-budget" in told["event"]
+        assert told["until"]
+        assert refusals(agent) == [("recycle", "pod-disruption-budget")]
+        assert _tries(s) == 1
+        _still_refused(s, agent, "pod-disruption-budget")
+        (event,) = s.events(NS, "HealRefused")
+        assert event["involvedObject"]["name"] == "backend"
+        assert "backend-budget" in event["message"]
+
+        s.advance(11)
+        s.wait(lambda: _tries(s) == 2, why="tried again")
+        s.cycles(agent)
+        assert _tries(s) == 2
+        assert refusals(agent) == [("recycle", "pod-disruption-budget")]
+        _still_refused(s, agent, "pod-disruption-budget")
+
+        s.apply(b.budget("backend-budget", NS, "backend", minAvailable=2))
+        s.wait(lambda: _allowed(s, "backend-budget"), why="the budget gives way")
+        s.advance(11)
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent)
+
+        assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
+        assert len(s.evicted(NS)) == 3
+        assert len(s.writes()) == 4
+        assert findings(agent) == [("vault", "stale"), ("container", "stale-pod")]
+        metrics = s.metrics(agent)
+        assert "secret_drift_drift{" not in metrics
+        assert "secret_drift_drift_since_timestamp_seconds{" not in metrics
+
+
+def test_s17_two_budgets_over_one_pod_are_both_named() -> None:
+    """The API never evicts a pod that two budgets cover: refused with both names, and healed when one of them is gone."""
+    with Scenario() as s:
+        _world(
+            s, b.budget("first", NS, "backend", maxUnavailable=1), b.budget("second", NS, "backend", maxUnavailable=1)
+        )
+        s.policy()
+        agent = watching(s)
+
+        s.rotate("prod-kv", "api-key", "value-two")
+        told = agent.until(reason="pod-disruption-budget", workload="backend")
+        s.cycles(agent)
+
+        assert "PodDisruptionBudgets first, second" in told["event"]
+        assert refusals(agent) == [("recycle", "pod-disruption-budget")]
+        assert _tries(s) == 1
+        _still_refused(s, agent, "pod-disruption-budget")
+
+        s.run(s.sandbox.admin.delete(PDBS, NS, "second"))
+        s.advance(11)
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
+        assert len(s.writes()) == 4
