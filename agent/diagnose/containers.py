@@ -50,7 +50,7 @@ def resolves_again(run: ContainerRun, kind: str, *, now: float, window: float) -
     if run.started is None:
         return True
     if kind == "init":
-        return False
+        return run.state != "running" and not run.ready  # one that has completed is ready
     if run.state != "running":
         return True
     return not run.ready and run.previous_finished is not None and now - run.previous_finished < window

@@ -22,9 +22,7 @@ def _world(s: Scenario) -> dict[str, set[str]]:
         [
             b.deployment("plain", NS, 2, mounts={"/etc/keys": "keys"}, volumes={"keys": "app-secrets"}),
             b.deployment("projected", NS, 2, mounts={"/etc/keys": "keys"}, volumes={"keys": PROJECTED}),
-            b.deployment(
-                "subpath", NS, 2, mounts={"/etc/key": ("keys", "API_KEY")}, volumes={"keys": "app-secrets"}
-            ),
+            b.deployment("subpath", NS, 2, mounts={"/etc/key": ("keys", "API_KEY")}, volumes={"keys": "app-secrets"}),
         ],
         NS,
     )
@@ -36,7 +34,9 @@ def _uids(s: Scenario, name: str) -> set[str]:
 
 
 def _all_new(s: Scenario) -> bool:
-    return all(s.all_hold(NS, name, "app-secrets", "API_KEY", "value-two") for name in ("plain", "projected", "subpath"))
+    return all(
+        s.all_hold(NS, name, "app-secrets", "API_KEY", "value-two") for name in ("plain", "projected", "subpath")
+    )
 
 
 def test_s14_a_subpath_is_stale_and_plain_volumes_follow_by_themselves() -> None:
