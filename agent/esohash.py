@@ -13,6 +13,7 @@ from hashlib import sha3_224
 
 _MANAGER = "externalsecrets.external-secrets.io/"
 _MANAGER_LIMIT = 63
+_DECIMAL = tuple(map(str, range(256)))
 
 
 def synced_resource_version(generation: int, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
@@ -23,7 +24,8 @@ def synced_resource_version(generation: int, labels: Mapping[str, str], annotati
 
 def data_hash(data: Mapping[str, bytes]) -> str:
     """What ESO writes into the annotation ``reconcile.external-secrets.io/data-hash`` beside this data (decoded)."""
-    return _hash(_go_map({key: f"[{' '.join(map(str, value))}]" for key, value in data.items()}))
+    texts = {key: f"[{' '.join([_DECIMAL[byte] for byte in value])}]" for key, value in data.items()}
+    return _hash(_go_map(texts))
 
 
 def created_by(namespace: str, name: str) -> str:

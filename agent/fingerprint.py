@@ -18,14 +18,14 @@ class Fingerprints:
     under another key reads as unknown history and never as a change.
     """
 
-    __slots__ = ("__key", "key_id")
+    __slots__ = ("__begun", "key_id")
 
     def __init__(self, key: bytes, key_id: str) -> None:
         if len(key) < 16:
             raise ValueError("the key of an installation has at least 16 bytes")
         if not key_id or ":" in key_id:
             raise ValueError("a key id is not empty and has no colon")
-        self.__key = key
+        self.__begun = hmac.new(key, digestmod="sha256")
         self.key_id = key_id
 
     def of(self, namespace: str, secret: str, key: str, value: bytes) -> str:
@@ -38,8 +38,10 @@ class Fingerprints:
         return {key: self._print(place + _sized(key) + value) for key, value in data.items()}
 
     def _print(self, message: bytes) -> str:
-        digest = hmac.digest(self.__key, message, "sha256")
-        return f"{self.key_id}:{base64.urlsafe_b64encode(digest)[:22].decode()}"
+        # A copy of what the key has begun, for hmac.digest lets other threads in, and then waits for its turn each time.
+        made = self.__begun.copy()
+        made.update(message)
+        return f"{self.key_id}:{base64.urlsafe_b64encode(made.digest())[:22].decode()}"
 
     def knows(self, fingerprint: str) -> bool:
         """Whether it was made under this key and in this format, and so may be compared."""
