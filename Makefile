@@ -27,6 +27,7 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/locks.py check
 

@@ -49,7 +49,9 @@ def reaction(directory: Path) -> dict[str, float]:
         command = [sys.executable, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
                    "--host", "127.0.0.1", "--port", "0"]  # fmt: skip
         with running(command, variables, directory / "reaction.log"):
-            _until(lambda: len([r for r in world.call(list, sandbox.vaults.audit) if r.identity == "agent"]) > 3)
+            _until(
+                lambda: len([r for r in world.call(lambda: list(sandbox.vaults.audit)) if r.identity == "agent"]) > 3
+            )
             rotated = sandbox.clock.now()
             world.call(lambda: vault.set("api-key", "value-two"))
 
@@ -59,14 +61,14 @@ def reaction(directory: Path) -> dict[str, float]:
 
             _until(fresh)
             ended = sandbox.clock.now()
-        audit = world.call(list, sandbox.api.audit)
+        audit = world.call(lambda: list(sandbox.api.audit))
     return _legs(audit, rotated, ended)
 
 
 def _legs(audit: list[Any], rotated: float, ended: float) -> dict[str, float]:
     def first(user: str, verb: str, resource: str, sub: str, after: float) -> float:
         return min(
-            entry.at
+            float(entry.at)
             for entry in audit
             if (entry.user, entry.verb, entry.resource, entry.subresource) == (user, verb, resource, sub)
             and entry.at >= after

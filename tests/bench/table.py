@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-_ROWS = (
+_ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str], str], ...] = (
     ("ExternalSecrets / objects served", lambda f: f"{f['chains']:,} / {f['world']['objects']:,}", ""),
     ("bytes of one cycle", lambda f: f"{f['raw_bytes'] / 1e6:.0f} MB", ""),
     ("`once`, first time", lambda f: f"{f['first_seconds']:.2f} s", ""),

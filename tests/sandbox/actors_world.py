@@ -136,11 +136,13 @@ async def world(
         stores = Stores(client)
         kubelet = Kubelet(client, clock, settings=settings, nodes=nodes, stores=stores)
         server.log_provider = kubelet.logs
-        controllers = [WorkloadController(client, clock, stores=stores), BudgetController(client, clock, stores=stores)]
-        actors = [*controllers, kubelet]
+        workloads, budgets = (
+            WorkloadController(client, clock, stores=stores),
+            BudgetController(client, clock, stores=stores),
+        )
         if not await client.get_or_none(NAMESPACES, None, NS):
             await client.create(NAMESPACES, None, {"metadata": {"name": NS}, "apiVersion": "v1", "kind": "Namespace"})
-        tasks = [asyncio.create_task(actor.run()) for actor in (stores, *actors)]
+        tasks = [asyncio.create_task(actor.run()) for actor in (stores, workloads, budgets, kubelet)]
         try:
             await stores.synced()
             yield World(clock, server, client, stores, kubelet)

@@ -173,7 +173,7 @@ async def test_a_lease_can_be_made_by_put(made: World) -> None:
 async def test_merge_patch_follows_its_rfc(made: World) -> None:
     """null removes a member, objects merge, lists and scalars are replaced; removing what is absent is fine."""
     await made.client.create(EXTERNAL_SECRETS, NS, external_secret("e", target={"name": "t"}))
-    patch = {"spec": {"target": {"name": None, "immutable": True}, "data": [], "absent": None}}
+    patch: dict[str, Any] = {"spec": {"target": {"name": None, "immutable": True}, "data": [], "absent": None}}
     patched = await made.client.merge_patch(EXTERNAL_SECRETS, NS, "e", patch)
     assert patched["spec"]["target"] == {"immutable": True, "creationPolicy": "Owner", "deletionPolicy": "Retain"}
     assert patched["spec"]["data"] == []

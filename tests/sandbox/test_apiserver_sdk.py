@@ -82,7 +82,7 @@ def test_typed_lists_pages_watches_and_writes_work() -> None:
             core.replace_namespaced_secret("s0", NS, stale)
         assert caught.value.status == 409
         events = []
-        for event in kubernetes.watch.Watch().stream(
+        for event in kubernetes.watch.Watch().stream(  # type: ignore[no-untyped-call]
             core.list_namespaced_secret, NS, timeout_seconds=1, resource_version="0"
         ):
             events.append((event["type"], event["object"].metadata.name))

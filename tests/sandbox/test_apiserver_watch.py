@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
-from apiserver_harness import NS, World, in_world, pod, refused, secret, until, watching
+from apiserver_harness import NS, Watched, World, in_world, pod, refused, secret, until, watching
 
 from agent.sandbox.client import NAMESPACES, PODS, SECRETS
+
+
+def _bookmarked(watched: Watched, times: int) -> bool:
+    return len(watched.bookmarks) >= times
 
 
 @in_world
@@ -33,7 +38,7 @@ async def test_version_zero_and_no_version_begin_with_what_is_there(made: World)
     await made.client.create(SECRETS, NS, secret("s"))
     for version in ("", "0"):
         async with watching(made.client, SECRETS, version) as watched:
-            await until(lambda watched=watched: watched.events)
+            await until(watched.events.__len__)
         assert watched.of() == [("ADDED", "s")]
 
 
@@ -71,7 +76,7 @@ async def test_bookmarks_come_regularly_and_right_before_the_end(made: World) ->
         newest = (await made.client.create(PODS, NS, pod("p")))["metadata"]["resourceVersion"]
         for step, count in ((61, 1), (37.5, 2)):
             made.clock.advance(step)
-            await until(lambda count=count: len(watched.bookmarks) >= count)
+            await until(partial(_bookmarked, watched, count))
         made.clock.advance(2)
         await watched.ended.wait()
     assert [mark["metadata"]["resourceVersion"] for mark in watched.bookmarks] == [newest, newest]

@@ -61,7 +61,7 @@ def test_429_with_and_without_retry_after(world: Sandbox, words: str, retry_afte
         world.client("prod-kv").get_secret("s01")
     assert caught.value.status_code == 429
     assert caught.value.response is not None
-    assert caught.value.response.headers.get("Retry-After") == retry_after
+    assert caught.value.response.headers.get("Retry-After") == retry_after  # type: ignore[attr-defined]
 
 
 def test_the_sdk_comes_through_a_short_outage_by_itself(world: Sandbox) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -314,9 +315,10 @@ def test_a_reader_sees_metadata_but_no_value(world: Sandbox) -> None:
     client = world.client("rights-kv", "agent")
     assert [item.name for item in client.list_properties_of_secrets()] == ["k"]
     assert len(list(client.list_properties_of_secret_versions("k"))) == 1
+    forbidden: Callable[[], object]
     for forbidden, action in (
-        (lambda: client.get_secret("k"), "getSecret"),
-        (lambda: client.set_secret("k", "x"), "setSecret"),
+        (partial(client.get_secret, "k"), "getSecret"),
+        (partial(client.set_secret, "k", "x"), "setSecret"),
     ):
         with pytest.raises(HttpResponseError) as caught:
             forbidden()

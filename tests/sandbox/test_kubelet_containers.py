@@ -154,7 +154,7 @@ async def test_an_init_container_with_a_wrong_password_keeps_the_pod_pending() -
 
         def crash_loops() -> bool:
             told = ((w.pod("p") or {}).get("status") or {}).get("initContainerStatuses") or [{}]
-            return told[0].get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff"
+            return bool(told[0].get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff")
 
         await w.until(crash_loops)
         assert w.pod("p")["status"]["phase"] == "Pending"

@@ -38,7 +38,7 @@ def counts(w: World) -> tuple[int, int, int, int]:
     """expected, healthy, desired, allowed."""
     status = w.status(PDBS, "budget")
     names = ("expectedPods", "currentHealthy", "desiredHealthy", "disruptionsAllowed")
-    return tuple(status.get(n, 0) for n in names)  # type: ignore[return-value]
+    return tuple(status.get(n, 0) for n in names)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_no_mutated_object_is_ever_an_exception_or_told_by_value(data: st.DataOb
     item = copy.deepcopy(SAMPLES[resource])
     for _ in range(data.draw(st.integers(1, 3))):
         *path, last = data.draw(st.sampled_from(places(item)))
-        holder = item
+        holder: Any = item
         for step in path:
             holder = holder[step]
         if data.draw(st.booleans()) and isinstance(holder, dict):

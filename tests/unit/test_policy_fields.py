@@ -50,7 +50,7 @@ def test_code_may_write_seconds() -> None:
 def test_a_policy_cannot_be_changed() -> None:
     """A policy in force never changes under the plan that reads it."""
     with pytest.raises(ValidationError):
-        default().mode = "heal"  # type: ignore[misc]
+        default().mode = "heal"
 
 
 def test_the_example_is_generated() -> None:

@@ -81,7 +81,9 @@ def test_no_event_can_break_the_metrics(events: list[ev.Event]) -> None:
 def test_no_event_can_break_kubernetes_events(event: ev.Event) -> None:
     """A note is one printable line that the API server takes, or there is none."""
     note = note_of(event)
-    for about in note.about if note else ():
+    if note is None:
+        return
+    for about in note.about:
         said = message(event, about, note)
         assert said.isprintable()
         assert 0 < len(said.encode()) <= LONGEST_MESSAGE
