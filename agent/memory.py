@@ -147,6 +147,7 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     key: str  # sources' identities + template: what this heal is about
     since: float  # when the workload's drift was first seen
     sources: tuple[SourceKey, ...] = ()  # the vault secrets whose change made it stale
+    clocks: dict[str, float] = {}  # str(source) -> `created` of the oldest version not everywhere yet
     started: float = 0.0  # first eviction or restart
     baseline: int = 0  # ready pods when it started: never fewer by our doing
     stage: Literal["pending", "broken", "canary", "batches", "restart"] = "pending"

@@ -44,6 +44,7 @@ class Workloads:
 
     def consider(self, key: WorkloadKey) -> None:
         """Decide what is due for one workload now, and do it."""
+        self.context.waits.discard(key)
         if key not in self.context.memory.heals and not self._told_of(key):
             self.context.allow(workload=key)  # most workloads, always
             return
@@ -212,11 +213,20 @@ class Workloads:
         heal = case.heal
         if case.stale and (heal is None or (heal.key != case.heal_key and heal.halt is None and not heal.batch)):
             since = heal.since if heal is not None else case.now
-            fresh = HealMemory(key=case.heal_key, since=since, sources=case.sources)
+            fresh = HealMemory(
+                key=case.heal_key, since=since, sources=case.sources, clocks=self._clocks(case.sources, heal)
+            )
             if heal is not None and heal.started:
                 # The source moved on while we were at it: the new version is tried by a canary of its own.
                 fresh = replace(fresh, started=heal.started, baseline=heal.baseline, recycled=heal.recycled)
             self.context.remember_heal(case.key, fresh)
+
+    def _clocks(self, sources: tuple[SourceKey, ...], former: HealMemory | None) -> dict[str, float]:
+        """Where the measure of propagation begins: a superseded version's clock passes to its successor."""
+        known = {str(source): self.context.memory.sources.get(source) for source in sources}
+        now = {name: source.state.created for name, source in known.items() if source is not None}
+        before = former.clocks if former is not None else {}
+        return {name: min(created, before.get(name, created)) for name, created in now.items()}
 
     def _carry_out(self, case: RecycleCase, decision: RecycleDecision) -> bool:
         """Do what was decided. True: the state has changed, decide again."""
@@ -225,14 +235,15 @@ class Workloads:
             context.refuse(decision.refusal)
             if decision.refusal.until is not None:
                 context.timers.set(key, decision.refusal.until)
-            context.waiting |= decision.refusal.reason in ("backoff", "mid-rollout")
+            if decision.refusal.reason in ("backoff", "mid-rollout"):
+                context.waits.add(key)
             return False
         if not isinstance(decision, Evict | Restart):  # those are allowed when the API server has done them
             context.allow(workload=key)
         match decision:
             case Wait():
                 context.timers.set(key, max(decision.until, case.now + 0.05))
-                context.waiting = True
+                context.waits.add(key)
                 return False
             case Evict() | Restart():
                 return self._disrupt(case, decision)
@@ -250,7 +261,7 @@ class Workloads:
 
     def _disrupt(self, case: RecycleCase, decision: Evict | Restart) -> bool:
         context = self.context
-        context.waiting = True
+        context.waits.add(case.key)
         if not self._freshly_looked(case):
             context.timers.set(case.key, case.now + 1)
             return False
@@ -435,8 +446,8 @@ class Workloads:
         context.tell(HaltEnded, workload=case.key, reason=heal.halt.reason, why=decision.why)
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
-            key=case.heal_key, since=heal.since, sources=heal.sources, started=heal.started, baseline=heal.baseline,
-            recycled=heal.recycled, canary_passed=recovered or decision.why.startswith("the canary"),
+            key=case.heal_key, since=heal.since, sources=heal.sources, clocks=heal.clocks, started=heal.started,
+            baseline=heal.baseline, recycled=heal.recycled, canary_passed=recovered or decision.why.startswith("the canary"),
         )  # fmt: skip
         context.remember_heal(case.key, again)
         return True
@@ -456,6 +467,6 @@ class Workloads:
                 chain = next((c.report.chain for c in case.chains), ObjectKey(case.key.namespace, ""))
                 context.tell(
                     Propagated, source=source, chain=chain, stage="total", workload=case.key,
-                    seconds=max(0.0, case.now - known.state.created),
+                    seconds=max(0.0, case.now - heal.clocks.get(str(source), known.state.created)),
                 )  # fmt: skip
         return False

@@ -354,9 +354,19 @@ def _order(case: PodCase) -> tuple[int, float, str]:
 
 def _evict(case: RecycleCase, chosen: list[PodCase], stage: str) -> Evict:
     return Evict(
-        workload=case.key, pods=tuple(c.pod for c in chosen), stage=stage, evidence=chosen[0].evidence,
-        sources=case.sources, key=case.heal_key,
+        workload=case.key, pods=tuple(c.pod for c in chosen), stage=stage,
+        evidence=chosen[0].evidence + _despite(case), sources=case.sources, key=case.heal_key,
     )  # fmt: skip
+
+
+def _despite(case: RecycleCase) -> str:
+    """What an SRE should know beside the evidence: something else is broken for long, or never comes to rest."""
+    broken = [str(c.report.chain) for c in case.chains if not c.excluded and c.report.upstream.holds_up]
+    said = f"; recycled-beside-broken-chain {', '.join(broken)}" if broken else ""
+    newest = max((c.report.changed_at for c in case.chains if not c.excluded), default=0.0)
+    if case.rule is not None and case.now < newest + case.rule.settle:
+        said += "; rotating-continuously: it has not been quiet for the settle time"
+    return said
 
 
 def _restart(case: RecycleCase) -> Restart:
