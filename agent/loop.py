@@ -36,10 +36,11 @@ MANAGED = "reconcile.external-secrets.io/managed=true"
 
 CLUSTER_WIDE = ("namespaces", "nodes", "clustersecretstores")
 NAMESPACED = (
-    "externalsecrets", "secretstores", "pushsecrets", "secrets", "replicasets", "pods", "deployments", "statefulsets", "daemonsets",
+    "externalsecrets", "secretstores", "pushsecrets", "secrets",
+    "replicasets", "pods", "deployments", "statefulsets", "daemonsets",
 )  # fmt: skip
-"""In the order in which they are read. Secrets before pods: a container that resolves after our first look at the Secret
-is then never seen before it."""
+"""In the order in which they are read. Secrets before pods: a container that resolves after our first look at the
+Secret is then never seen before it."""
 
 FIRST_ANSWERS = 60.0
 """Seconds for which a start waits for the collections and the vaults; what has not answered then is unknown."""
@@ -93,6 +94,7 @@ class Agent:
             conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
             clock=clock, emit=self._emit, ask_vault=self._ask_vault, stopping=self.stopping,
         )  # fmt: skip
+        self.context.fingerprints = self.installation.fingerprints
         self.engine = Engine(self.context, self.inbox)
         self.engine.acting = settings.access == "heal"
         for scope in self._scopes():
@@ -102,8 +104,8 @@ class Agent:
 
     # ----------------------------------------------------------------------------------------------- the commands
 
-    def load(self) -> None:
-        """Read everything once, without watching."""
+    def load(self, ends: float) -> None:
+        """Read everything once, without watching; vaults until ``ends`` (``clock.monotonic``) at the latest."""
         scopes = self._scopes()
         with ThreadPoolExecutor(max_workers=2, thread_name_prefix="list") as pool:
             for message in pool.map(self._list, scopes):
@@ -111,7 +113,7 @@ class Agent:
         self.engine.take_in()
         wanted = self.engine.wanted()
         with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted))), thread_name_prefix="sweep") as pool:
-            for answer in pool.map(lambda host: self._sweeper(host).look(frozenset(wanted[host])), sorted(wanted)):
+            for answer in pool.map(lambda host: self._sweeper(host).look(frozenset(wanted[host]), ends), sorted(wanted)):
                 self.inbox.put(answer)
         self.engine.take_in()
         self.engine.settle()
@@ -121,9 +123,9 @@ class Agent:
         """One comparison, and all healing that can be brought to its end within ``deadline`` seconds."""
         began = self.clock.monotonic()
         ends = began + deadline
-        self.load()
+        self.load(ends)
         self._pass()
-        while not self.stopping.is_set() and self.context.waiting and self.clock.monotonic() < ends:
+        while not self.stopping.is_set() and self.context.waits and self.clock.monotonic() < ends:
             if not self._reflectors:
                 self._follow(resume=True)
                 self._start_sweepers()
@@ -136,7 +138,7 @@ class Agent:
     def scan(self) -> None:
         """One comparison; nothing is written."""
         began = self.clock.monotonic()
-        self.load()
+        self.load(began + FIRST_ANSWERS)
         self.engine.step()
         self.engine.cycle_ended(self.clock.monotonic() - began)
 
@@ -176,9 +178,10 @@ class Agent:
     # --------------------------------------------------------------------------------------------------- details
 
     def _pass(self) -> None:
-        """One step of the engine. A ledger that cannot be reached stops the step; one that others write, the process."""
+        """One step of the engine. A ledger out of reach stops the step; one that others write, the process."""
         if self.context.observer.pending:
             self._settle_pending()
+        self.context.waits.discard("the ledger")
         try:
             self.engine.step()
         except LedgerConflict:
@@ -186,7 +189,7 @@ class Agent:
         except LedgerProblem as error:
             trouble = Trouble(cause="ledger", detail=f"{error}; nothing is done until it can be")
             self.context.tell(Troubled, subject="the ledger", trouble=trouble)
-            self.context.waiting = True
+            self.context.waits.add("the ledger")
             self.engine.full()
             self.clock.wait(self.stopping, 1.0)
 

@@ -62,13 +62,15 @@ class Sweeper:
         self._client.close()
         self._wake.set()
 
-    def look(self, names: frozenset[str]) -> VaultAnswer:
-        """One sweep, in the caller's thread."""
-        view = self._client.sweep(names, self._clock.monotonic() + self._deadline)
+    def look(self, names: frozenset[str], ends: float | None = None) -> VaultAnswer:
+        """One sweep, in the caller's thread, until ``ends`` (``clock.monotonic``) at the latest."""
+        until = self._clock.monotonic() + self._deadline
+        until = until if ends is None else min(until, ends)
+        view = self._client.sweep(names, until)
         versions: dict[str, tuple[VersionSeen, ...]] = {}
         if view.trouble is None:
             for name in self._changed(view, names)[:MOST_VERSION_LISTS]:
-                found = self._client.versions(name)
+                found = self._client.versions(name, until)
                 if not isinstance(found, Trouble):
                     versions[name] = tuple(VersionSeen(created=v.created, enabled=v.enabled, id=v.id) for v in found)
             self._states.update(view.sources)

@@ -35,7 +35,7 @@ def fails(s: Scenario, name: str) -> bool:
 
 
 def test_s07_a_soft_deleted_secret_leaves_everything_in_place_and_needs_one_sync_at_most_when_recovered() -> None:
-    """The Secret and its pods stay while the vault secret is soft-deleted; its recovery costs one force-sync at most."""
+    """The Secret and its pods stay while the vault secret is soft-deleted; its recovery costs one sync at most."""
     with Scenario() as s:
         world(s)
         s.policy()
