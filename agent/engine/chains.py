@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent import mapping
+from agent.cluster import reader
 from agent.cluster.decode import BadAnswer, Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
 from agent.cluster.notes import warning_events
@@ -38,6 +39,7 @@ from agent.model import (
     Link,
     ObjectKey,
     Refusal,
+    SecretView,
     SourceKey,
     SourceUse,
     State,
@@ -83,7 +85,8 @@ class Chains:
         resolved: list[tuple[SourceUse, SourceKey]] = []
         blind = [t for kind in FOLLOWED if (t := world.trouble(kind, key.namespace)) is not None]
         for use, source in world.sources_of(es):
-            allowed = isinstance(source, SourceKey) and context.policy.vault_rule(source.vault, key.namespace) is not None
+            rule_for = context.policy.vault_rule
+            allowed = isinstance(source, SourceKey) and rule_for(source.vault, key.namespace) is not None
             trouble = self._blind(key.namespace, source, allowed)
             if trouble is not None:
                 blind.append(trouble)
@@ -245,6 +248,7 @@ class Chains:
     def climb(self, key: ObjectKey) -> None:
         """Verify what is under way for a chain, then take the step that is due."""
         self.queued.discard(key)
+        self.context.waits.discard(key)
         report, memory = self.reports.get(key), self.context.chain_memory(key)
         if report is None or key not in self.context.world.external_secrets:
             return
@@ -266,12 +270,13 @@ class Chains:
             self.context.refuse(decision.refusal)
             if decision.refusal.until is not None:
                 self.context.timers.set(key, decision.refusal.until)
-                self.context.waiting |= decision.refusal.reason == "backoff"
+                if decision.refusal.reason == "backoff":
+                    self.context.waits.add(key)
             return
         self.context.allow(chain=key)
         match decision:
             case Wait():
-                self.context.waiting = True
+                self.context.waits.add(key)
                 if decision.until:
                     self.context.timers.set(key, decision.until)
                 else:
@@ -318,7 +323,7 @@ class Chains:
     def _force_sync(self, decision: ForceSync, view: ChainView) -> None:
         context, es = self.context, view.es
         assert context.writer is not None
-        context.waiting = True
+        context.waits.add(es.key)
         now = context.now
         stamp = str(int(now))
         if es.annotations.get(FORCE_SYNC) == stamp:
@@ -356,9 +361,10 @@ class Chains:
         if attempt is None:
             return
         now = context.now
-        context.waiting = True
+        context.waits.add(es.key)
         if acknowledged(es, attempt.stamp):
-            self._synced(view, attempt, now)
+            self._read_ahead(view)
+            self._synced(self.view(es.key) or view, attempt, now)
             return
         if not attempt.written and es.annotations.get(FORCE_SYNC) != attempt.stamp and now - attempt.at > 2:
             # Reserved by a process that died before it wrote: nothing was done.
@@ -375,6 +381,19 @@ class Chains:
             )  # fmt: skip
             return
         context.timers.set(es.key, attempt.at + timeout + 0.1)
+
+    def _read_ahead(self, view: ChainView) -> None:
+        """Read the Secret that ESO wrote before it acknowledged: its watch may be behind that of ExternalSecrets."""
+        context = self.context
+        if context.fingerprints is None:
+            return
+        target = ObjectKey(view.es.key.namespace, view.es.target)
+        try:
+            secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints)
+        except (ApiProblem, Unreachable, BadAnswer):
+            return  # the watch tells, a little later
+        if isinstance(secret, SecretView):
+            context.observer.secret_read(secret, at=context.now)
 
     def _synced(self, view: ChainView, attempt: SyncAttempt, now: float) -> None:
         context, es, memory = self.context, view.es, view.memory
@@ -412,7 +431,7 @@ class Chains:
         oldest = context.now - context.policy.timing.evidence_max_age
         if not context.look_again(set(view.sources), oldest=oldest):
             context.timers.set(key, context.now + 1)
-            context.waiting = True
+            context.waits.add(key)
             return
         created = view.secret.created if view.secret is not None else 0.0
         attempt = RecreateAttempt(uid=decision.uid, at=context.now, created=created)
@@ -439,7 +458,7 @@ class Chains:
             return
         now, secret = context.now, view.secret
         place = ObjectKey(key.namespace, view.es.target)
-        context.waiting = True
+        context.waits.add(key)
         if secret is not None and secret.uid != attempt.uid and not secret.deleting:
             self._set(key, replace(view.memory, recreate=None))
             context.tell(SecretBack, chain=key, secret=place, seconds=now - attempt.at)

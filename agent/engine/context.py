@@ -15,6 +15,7 @@ from agent.cluster.writer import Writer
 from agent.engine.observe import Observer
 from agent.engine.world import World
 from agent.events import Event, RefusalEnded, Refused, StepDone
+from agent.fingerprint import Fingerprints
 from agent.ledger import Ledger
 from agent.memory import ChainMemory, HealMemory, Memory
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
@@ -78,11 +79,12 @@ class Context:
         self.observer, self.policy, self.clock = observer, policy, clock
         self.world: World = observer.world
         self.looked: dict[SourceKey, float] = {}  # until when an answer of the vault is known (API server's clock)
+        self.fingerprints: Fingerprints | None = None  # to read a Secret by itself; None: watches alone tell of them
         self.throttled: dict[str, float] = {}  # vault host -> no request before
         self.timers = Timers()
         self.stopping = stopping  # set: finish the step in hand, begin no other
         self.cycle = 0
-        self.waiting = False  # something is under way or due soon: `once` must not end
+        self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
         self._emit, self._ask_vault = emit, ask_vault
         self._asked: dict[SourceKey, float] = {}
         self._refusals: dict[tuple[Any, ...], tuple[Refusal, float]] = {}

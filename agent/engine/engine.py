@@ -65,7 +65,6 @@ class Engine:
         """Judge what has changed and do what is due."""
         context, world = self.context, self.context.world
         now = context.now
-        context.waiting = False
         for key in context.timers.due(now):
             (world.dirty_workloads if isinstance(key, WorkloadKey) else world.dirty_chains).add(key)  # type: ignore[arg-type]
         observer = context.observer

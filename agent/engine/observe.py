@@ -1,7 +1,7 @@
 """From what was seen to what is remembered: messages of reflectors and sweeps, into the projection and the memory.
 
-The order matters. Secrets are judged against what is known of their vaults, so after a gap a Secret's new value is taken
-in only when the vaults have answered: `pending` holds such lists back until `settle` is called.
+The order matters. Secrets are judged against what is known of their vaults, so after a gap a Secret's new value is
+taken in only when the vaults have answered: `pending` holds such lists back until `settle` is called.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Observer:
             if known is None:
                 fresh = history.first_look(view, at=listing.asked_at, absent_until=confirmed)
                 self._remember(view.key, None, fresh)
-            else:
+            elif not _older(view, known):
                 since = confirmed if confirmed is not None else known.first_look
                 born = self._born(view, since, policy)
                 after = history.after_gap(known, view, confirmed=since, seen=listing.answered_at, born=born)
@@ -168,6 +168,9 @@ class Observer:
     def _changed(self, message: Changed) -> None:
         scope, obj = message.scope, message.object
         if scope.resource == "secrets":
+            known = self.memory.secrets.get(obj.key)
+            if message.type != "DELETED" and known is not None and _older(obj, known):
+                return
             self._secret_changed(scope, message)
         if message.type == "DELETED":
             self.world.drop(scope.resource, obj)
@@ -175,6 +178,17 @@ class Observer:
             self.world.put(scope.resource, obj, seen_at=message.observed_at)
         if scope.resource == "pods":
             self._release_nodes(obj.key.namespace)
+
+    def secret_read(self, view: SecretView, *, at: float) -> None:
+        """One Secret was read by itself, ahead of its watch; ``at``: when the answer came (API server's clock)."""
+        wide = Scope("secrets")
+        scope = wide if wide in self.heard else Scope("secrets", view.key.namespace)
+        known = self.memory.secrets.get(view.key)
+        if known is None or known.uid != view.uid or _older(view, known) or self.pending:
+            return  # the watch tells
+        # What the watch has yet to bring was written before this: neither its bounds nor the heartbeat move.
+        self._remember(view.key, known, history.watched(known, view, since=self._lower.get(scope, 0.0), seen=at))
+        self.world.put("secrets", view)
 
     def _secret_changed(self, scope: Scope, message: Changed) -> None:
         view: SecretView = message.object
@@ -262,3 +276,9 @@ OPTIONAL_KINDS = frozenset({"pushsecrets"})
 def not_installed(message: Malfunction) -> bool:
     """The collection is not served because its kind is not installed: then there are no such objects."""
     return message.scope.resource in OPTIONAL_KINDS and message.trouble.cause == "not-found"
+
+
+def _older(view: SecretView, known: SecretMemory) -> bool:
+    """The same object as it was before what we know of it: read ahead of its watch, which brings the former now."""
+    now, then = view.resource_version, known.resource_version
+    return view.uid == known.uid and now.isdecimal() and then.isdecimal() and int(now) < int(then)

@@ -359,8 +359,10 @@ class Workloads:
         """Take reserved evictions that did not happen out of the batch."""
         heal = self.context.memory.heals[key]
         batch = tuple(e for e in heal.batch if e.done or e.uid not in uids)
-        begun = bool(batch) or heal.recycled > 0
-        self.context.remember_heal(key, replace(heal, batch=batch, started=heal.started if begun else 0.0))
+        if batch or heal.recycled > 0:
+            self.context.remember_heal(key, replace(heal, batch=batch))
+        else:
+            self.context.remember_heal(key, replace(heal, batch=(), started=0.0, baseline=0))
 
     def _budget_words(self, pod: Pod, refused: EvictionRefused) -> tuple[str, float]:
         try:
