@@ -140,7 +140,7 @@ class Workloads:
             excluded=report.upstream.vault in (State.EXCLUDED, State.PINNED),
             drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
             newest_created=max((s.state.created for s in known if s is not None), default=0.0),
-            syncing=(memory.sync is not None and es.ready is not False) or report.chain in context.world.dirty_chains,
+            syncing=es.ready is not False and (memory.sync is not None or report.chain in context.world.dirty_chains),
             opted_out=why or ("a vault secret it reads carries the tag secret-drift-agent=ignore" if tagged else ""),
         )
 

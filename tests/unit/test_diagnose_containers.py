@@ -81,7 +81,7 @@ def test_nothing_resolves_after_it_was_seen_to_run() -> None:
 )
 def test_pods_that_go_by_themselves_are_not_judged(fields: dict[str, object], judged: bool) -> None:
     """Terminating and completed pods and those of Jobs are left out, each with a reason."""
-    assert (containers.excluded(pod(run(), **fields)) == "") is judged
+    assert (containers.excluded(pod(run(), **fields)) == "") is judged  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
