@@ -113,7 +113,8 @@ class Agent:
         self.engine.take_in()
         wanted = self.engine.wanted()
         with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted))), thread_name_prefix="sweep") as pool:
-            for answer in pool.map(lambda host: self._sweeper(host).look(frozenset(wanted[host]), ends), sorted(wanted)):
+            looks = pool.map(lambda host: self._sweeper(host).look(frozenset(wanted[host]), ends), sorted(wanted))
+            for answer in looks:
                 self.inbox.put(answer)
         self.engine.take_in()
         self.engine.settle()
@@ -125,7 +126,7 @@ class Agent:
         ends = began + deadline
         self.load(ends)
         self._pass()
-        while not self.stopping.is_set() and self.context.waits and self.clock.monotonic() < ends:
+        while not self.stopping.is_set() and self.engine.unfinished and self.clock.monotonic() < ends:
             if not self._reflectors:
                 self._follow(resume=True)
                 self._start_sweepers()

@@ -58,7 +58,8 @@ def test_s07_a_soft_deleted_secret_leaves_everything_in_place_and_needs_one_sync
         s.wait(lambda: "secret_drift_drift{" not in s.metrics(agent), why="the drift is over")
         s.cycles(agent)
         assert s.writes() in ([], [("patch", "externalsecrets", "", f"{NS}/app-secrets")])
-        assert findings(agent) == [("vault", "sync-failed")]
+        # Where ESO's own retry was first, its sync and the secret's return lie within the margin of the clocks.
+        assert findings(agent) in ([("vault", "sync-failed")], [("vault", "sync-failed"), ("vault", "stale")])
         assert refusals(agent) == []
 
 
