@@ -151,6 +151,12 @@ class Engine:
         )
         self.context.cycle += 1
 
+    @property
+    def unfinished(self) -> bool:
+        """Something is under way, due soon, or not judged yet: one pass more may bring it further."""
+        world = self.context.world
+        return bool(self.context.waits or self.chains.in_flight() or world.dirty_chains or world.dirty_workloads)
+
     def next_wake(self) -> float | None:
         """When something is due though nothing happens (API server's clock)."""
         return self.context.timers.next
