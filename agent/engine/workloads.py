@@ -152,17 +152,28 @@ class Workloads:
         mode, deleting = (namespace.mode, namespace.deleting) if namespace else (NOT_READ, False)
         if not stale:
             return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
-        begun = {k for k, heal in context.memory.heals.items() if heal.started and heal.halt is None and k != key}
+        found = self.stale_sources()
+        begun = {k for k, heal in context.memory.heals.items() if self._under_way(k, heal, stale=k in found)}
+        own = context.memory.heals.get(key)
         lonely = workload is not None and workload.replicas == 1 and workload.claims
         return Surroundings(
-            under_way=len(begun),
-            under_way_here=sum(k.namespace == key.namespace for k in begun),
+            begun=own is not None and self._under_way(key, own, stale=True),
+            under_way=len(begun - {key}),
+            under_way_here=sum(k.namespace == key.namespace for k in begun - {key}),
             namespace_mode=mode,
             namespace_deleting=deleting,
-            blast=campaign.blast_radius(self.stale_sources(), context.world, context.policy),
-            campaign=campaign.must_wait(key, behind, context.memory, self.stale_sources()),
+            blast=campaign.blast_radius(found, context.world, context.policy),
+            campaign=campaign.must_wait(key, behind, context.memory, found),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
         )
+
+    def _under_way(self, key: WorkloadKey, heal: HealMemory, *, stale: bool) -> bool:
+        """Whether a heal takes one of the slots: pods of it are under way, or its next step is due and not refused."""
+        if not heal.started or heal.halt is not None:
+            return False
+        if heal.batch or heal.stage == "restart":
+            return True
+        return stale and self.context.refusal(workload=key) is None
 
     def stale_sources(self) -> dict[WorkloadKey, frozenset[SourceKey]]:
         """Workloads with stale containers, and the vault secrets whose change made them so."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.model import Refusal, State, Step
-from agent.plan.optout import mode_of, opted_out
 from agent.plan.decisions import Wait
+from agent.plan.optout import mode_of, opted_out
 from agent.plan.recycle import RecycleCase, surges
 from agent.policy import windows
 from agent.times import ago, stamp
@@ -126,7 +126,7 @@ def gate_single(case: RecycleCase) -> Refusal | None:
     elif not surges(workload):
         why = "a single replica with maxSurge 0 would be away for a while"
     elif case.around.single_attach:
-        why = f"volume claim {case.around.single_attach} can be mounted by one node only: the new pod could not start beside"
+        why = f"volume claim {case.around.single_attach} is mounted by one node only: a new pod could not start beside"
     return _refusal(case, "single-replica", f"{why}; `gap: allow` permits that") if why else None
 
 
@@ -191,7 +191,7 @@ def gate_campaign(case: RecycleCase) -> Refusal | Wait | None:
 
 def gate_caps(case: RecycleCase) -> Wait | None:
     """No more workloads are under way than allowed. Waiting for a turn is no refusal."""
-    if _begun(case):
+    if case.around.begun:
         return None
     limits = case.policy.limits
     here = limits.workloads_at_once_per_namespace

@@ -49,6 +49,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What limits the workload from outside."""
 
+    begun: bool = False  # this workload is being recycled, and counts as such
     under_way: int = 0  # other workloads being recycled, cluster
     under_way_here: int = 0  # of this namespace
     namespace_mode: str = ""
@@ -104,6 +105,8 @@ def decide(case: RecycleCase) -> RecycleDecision:
             return HaltNow(halt=stuck)
         if heal is None or any(chain.report.upstream.holds_up for chain in case.chains if not chain.excluded):
             return Idle()  # while a Secret is not what it should be, nobody can be called fresh
+        if any(_failure(case, c) for c in case.pods):
+            return Idle()  # it resolves again by itself; until then it is not known what it will run
         return Finish()
     from agent.plan.gates import GATES  # the gates speak of cases, so they import this module
 
@@ -310,12 +313,12 @@ def _choose(case: RecycleCase) -> RecycleDecision:
         return _evict(case, again, {"batches": "batch"}.get(heal.stage, heal.stage))
     if broken:
         return _evict(case, broken, "broken")
+    if heal is not None and case.ready < min(heal.baseline, _wanted(case, heal)):
+        return _below(case, heal)
     if heal is None or not heal.canary_passed:
         if _by_rollout(case):
             return _restart(case)
         return _evict(case, sorted(stale, key=_order)[:1], "canary")
-    if case.ready < min(heal.baseline, _wanted(case, heal)):
-        return _below(case, heal)
     size = batch_size(case.workload, len(case.pods))
     return _evict(case, sorted(stale, key=_order)[:size], "batch")
 

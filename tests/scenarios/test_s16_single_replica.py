@@ -81,7 +81,7 @@ def test_s16_a_volume_that_many_nodes_can_mount_is_no_hindrance() -> None:
 
 
 def test_s16_a_gap_that_is_allowed_is_not_taken_where_it_can_be_avoided() -> None:
-    """`gap: allow` permits a gap, it does not ask for one: a Deployment that can surge is still restarted by rollout."""
+    """`gap: allow` permits a gap and asks for none: a Deployment that can surge is restarted by rollout."""
     with Scenario() as s:
         _world(s, b.deployment("backend", NS, 1, **ENV))
         s.policy(recycle={"gap": "allow"})
@@ -109,7 +109,7 @@ _REFUSED = {
 
 @pytest.mark.parametrize("shape", sorted(_REFUSED))
 def test_s16_a_workload_that_would_be_away_is_refused_with_its_own_reason(shape: str) -> None:
-    """Recreate, no surge, a volume for one node, a StatefulSet, a partition: reported and refused, no pod is touched."""
+    """Recreate, no surge, a volume for one node, a StatefulSet, a partition: reported, refused, no pod touched."""
     workload, reason, word = _REFUSED[shape]
     with Scenario() as s:
         _world(s, workload)

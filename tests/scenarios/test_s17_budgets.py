@@ -40,7 +40,8 @@ def _still_refused(s: Scenario, agent: AgentProcess, reason: str) -> None:
     assert sample(metrics, "secret_drift_drift", **LABELS) == 1
     since = sample(metrics, "secret_drift_drift_since_timestamp_seconds", **LABELS)
     (told,) = agent.lines(kind="stale-pod")
-    assert since and told["since"].startswith(s.call(s.sandbox.clock.rfc3339, since)[:16])
+    assert since
+    assert told["since"].startswith(s.call(s.sandbox.clock.rfc3339, since)[:16])
     assert sample(metrics, "secret_drift_stale_containers", namespace=NS, workload="backend") == 3
     assert sample(metrics, "secret_drift_refusals_total", step="recycle", reason=reason) == 1
     assert s.writes() == [FORCE_SYNC]
@@ -49,7 +50,7 @@ def _still_refused(s: Scenario, agent: AgentProcess, reason: str) -> None:
 
 
 def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> None:
-    """Refused with the budget's name, one try at each time that the API server named; healed when the budget gives way."""
+    """Refused with the budget's name, tried when the API server said; healed when the budget gives way."""
     with Scenario() as s:
         _world(s, b.budget("backend-budget", NS, "backend", minAvailable=3))
         s.policy()
@@ -91,7 +92,7 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
 
 
 def test_s17_two_budgets_over_one_pod_are_both_named() -> None:
-    """The API never evicts a pod that two budgets cover: refused with both names, and healed when one of them is gone."""
+    """The API never evicts a pod that two budgets cover: refused with both names, healed when one is gone."""
     with Scenario() as s:
         _world(
             s, b.budget("first", NS, "backend", maxUnavailable=1), b.budget("second", NS, "backend", maxUnavailable=1)

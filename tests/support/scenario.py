@@ -101,7 +101,7 @@ class Scenario:
         self._thread.seed(*objects)
 
     def advance(self, seconds: float) -> None:
-        """Move the world's clock forward. Running agents soon see it: a watch of theirs ends, and its next tells the time."""
+        """Move the world's clock. Running agents see it soon: a watch of theirs ends, and its next tells the time."""
         self._thread.advance(seconds)
         ended = FaultRule(effect="break-watches", user="agent", resource="namespaces")
         self.call(self.sandbox.api.faults.add, ended)
@@ -289,11 +289,15 @@ class Scenario:
     def _port(process: AgentProcess) -> int | None:
         return next((int(line["port"]) for line in process.lines() if "port" in line), None)
 
+    def latest_pid(self) -> Future[int]:
+        """The pid of the agent started last; of the next one, once it is being started."""
+        return self._pid
+
     def kill_at(
         self, n: int, phase: Literal["before", "after"], only: Callable[[Request], bool] = lambda request: True
     ) -> KillPoint:
         """SIGKILL the agent started last around its n-th request from now; see ``KillPoint``. One at a time."""
-        point = KillPoint(n, phase, only, lambda: self._pid)
+        point = KillPoint(n, phase, only, self.latest_pid)
         self.call(point.install, self.sandbox)
         return point
 
