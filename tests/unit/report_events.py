@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from hypothesis import strategies as st
@@ -17,6 +17,8 @@ NOW = 1795471200.0  # 2026-11-23T22:00:00Z
 CHAIN = ObjectKey("klinematrix-test", "app-secrets")
 BACKEND = WorkloadKey("klinematrix-test", "Deployment", "backend")
 SOURCE = SourceKey("klinematrix-test-kv.vault.azure.net", "mongodb-connection-string-test")
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 HOSTILE = ("", "\n", "a\r\nb", "\x1b[2J\x1b[31m", "\u202eevil", "\u2028", "\ud800", "\x00", '"}{', "%s%d", "x" * 70_000)
 
@@ -63,6 +65,11 @@ def gone(**more: Any) -> ev.DriftGone:
 def any_event() -> st.SearchStrategy[ev.Event]:
     """Any event with any content, hostile strings among it."""
     return st.one_of([_any(type_) for type_ in event_types()])
+
+
+def any_of(type_: type[Struct]) -> st.SearchStrategy[Struct]:
+    """Any frozen type with any content."""
+    return _any(type_)
 
 
 _TEXT = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(exclude_categories=()), max_size=40))
