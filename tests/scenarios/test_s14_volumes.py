@@ -77,3 +77,4 @@ def test_s14_where_the_policy_says_so_volume_consumers_are_recycled_too() -> Non
         assert all(not _uids(s, name) & uids for name, uids in pods.items())
         assert len(s.writes()) == 1 + 6
         assert [healed(agent, name) for name in pods] == [[2], [2], [2]]
+        assert refusals(agent) == [("recycle", "campaign")] * 2  # until the first one's canary has passed
