@@ -1,0 +1,59 @@
+"""Nothing is recycled while a chain of the workload is not in order; one that is being synced is merely waited for."""
+
+from __future__ import annotations
+
+from agent.diagnose.view import ChainReport, Upstream
+from agent.model import Finding, Kind, Link, ObjectKey, Refusal, State, WorkloadKey
+from agent.plan.decisions import Wait
+from agent.plan.gates import gate_upstream
+from agent.plan.recycle import Chain, RecycleCase, Surroundings
+from agent.policy import Policy
+
+NOW = 2_000_000.0
+DAY = 86400.0
+
+
+def chain(name: str, vault: State = State.STALE, *, since: float = NOW - 5, syncing: bool = False) -> Chain:
+    """A chain whose first link is in this state since then."""
+    key = ObjectKey("shop", name)
+    said = Finding(chain=key, link=Link.VAULT, kind=Kind.SYNC_FAILED, since=since, evidence="", cause="access-denied")
+    above = Upstream(vault=vault, secret=State.FRESH, findings=() if vault is State.FRESH else (said,))
+    report = ChainReport(chain=key, upstream=above, containers=State.STALE, findings=above.findings)
+    return Chain(report=report, excluded=False, drifting_since=since, newest_created=since, syncing=syncing)
+
+
+def asked(*chains: Chain) -> Refusal | Wait | None:
+    """The gate's answer for a workload with these chains."""
+    return gate_upstream(
+        RecycleCase(
+            key=WorkloadKey("shop", "Deployment", "backend"), workload=None, pods=(), chains=chains, heal=None,
+            heal_key="k", sources=(), policy=Policy(), rule=None, around=Surroundings(), now=NOW,
+        )
+    )  # fmt: skip
+
+
+def test_a_chain_that_is_not_in_order_holds_the_workload_up() -> None:
+    """The refusal names the chain, what is wrong with it, and the cause."""
+    refusal = asked(chain("user", State.FRESH), chain("password"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "upstream"
+    assert "shop/password is not in order: sync-failed (access-denied)" in refusal.detail
+
+
+def test_a_chain_that_is_being_synced_is_waited_for_without_a_word() -> None:
+    """It takes a moment, and nobody has to act."""
+    assert isinstance(asked(chain("user", State.FRESH), chain("password", syncing=True)), Wait)
+
+
+def test_a_failing_chain_is_said_though_another_one_is_being_synced() -> None:
+    """In whichever order they come."""
+    both = chain("password", syncing=True), chain("user")
+    for answer in (asked(*both), asked(*reversed(both))):
+        assert isinstance(answer, Refusal)
+        assert "shop/user" in answer.detail
+
+
+def test_a_chain_that_has_been_broken_for_longer_than_a_day_holds_nothing_up() -> None:
+    """Else a forgotten ExternalSecret would keep an outage going for ever."""
+    assert asked(chain("password", since=NOW - DAY - 10)) is None
+    assert asked(chain("password", State.FRESH)) is None
