@@ -1,0 +1,1 @@
+"""What to do now, what not, and why not. Pure."""

@@ -1,0 +1,1 @@
+"""Key Vault: lists only, and the only place that imports azure."""
