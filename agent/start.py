@@ -31,7 +31,6 @@ from agent.report.notes import Ref, externalsecret_ref, workload_ref
 from agent.report.scan import Subject, subject_of
 from agent.report.table import findings_table
 from agent.report.words import escape
-from agent.server import Health, Server
 from agent.vault.client import VaultClient
 from agent.vault.credentials import credential, open_session
 from agent.vault.trouble import CredentialProblem
@@ -49,6 +48,8 @@ class Started:
 
     def run(self, host: str, port: int) -> int:
         """Follow and heal until stopped; serve metrics and probes."""
+        from agent.server import Health, Server  # a tenth of a second and of the memory, for this command alone
+
         agent = self._agent()
         health = Health(agent.context.policy.interval, self.clock.monotonic)
         server = Server(self.registry, health, host, port)
@@ -262,7 +263,11 @@ def _subscribers(agent: Agent, metrics: Metrics, started: Started, access: str) 
         es = world.external_secrets.get(about)
         return externalsecret_ref(es) if es is not None else None
 
-    started.events = KubeEvents(writer, ref, enabled=lambda: agent.context.policy.mode == "heal")
+    def writes() -> bool:
+        policy = agent.context.policy
+        return policy.mode == "heal" and policy.paused(agent.context.now) is None
+
+    started.events = KubeEvents(writer, ref, enabled=writes)
     subscribers.append(started.events)
     return subscribers
 

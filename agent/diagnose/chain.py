@@ -7,6 +7,7 @@ known yet, so its state is `awaiting-upstream`, and nothing is said of it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -90,9 +91,10 @@ class _Judge:
         self.fresh = 0
         self.keys = mapping.expected_keys(view.es) if view.rivals else None
         self.assumed_from = _assumed_from(view, memory, policy)
-        # Containers of equal templates started together have equal spans: judging each key once per span is most of
-        # what makes 50,000 pods cheap.
-        self._cache: dict[tuple[str, Span], State] = {}
+        # Pods of one template share their specs, and keys that were always written together share their times: asking
+        # once for each is most of what makes 50,000 pods cheap.
+        self._specs: dict[int, tuple[tuple[Use, tuple[str, ...]], ...] | None] = {}
+        self._cache: dict[tuple[Any, Span], State] = {}
 
     def all(self) -> Iterator[ContainerVerdict]:
         """A verdict for each container that consumes the Secret, or, unless ``full``, for those that are not fresh.
@@ -103,38 +105,48 @@ class _Judge:
             if containers.excluded(pod):
                 continue
             for spec, run in zip(pod.containers, pod.runs, strict=True):
-                uses = [use for use in spec.uses if use.secret == self.memory_name]
-                if uses and (verdict := self._container(pod, spec, run, uses)) is not None:
+                uses = self._uses(spec)
+                if uses is not None and (verdict := self._container(pod, spec, run, uses)) is not None:
                     yield verdict
 
-    @property
-    def memory_name(self) -> str:
-        return self.view.es.target
+    def _uses(self, spec: ContainerSpec) -> tuple[tuple[Use, tuple[str, ...]], ...] | None:
+        """The uses that are judged, each with its keys; None: the container does not consume the Secret."""
+        if id(spec) in self._specs:
+            return self._specs[id(spec)]
+        uses = [use for use in spec.uses if use.secret == self.view.es.target]
+        judged = [use for use in uses if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes)]
+        found = tuple((use, tuple(containers.keys_used(use, self.memory))) for use in judged)
+        self._specs[id(spec)] = found if uses else None
+        return self._specs[id(spec)]
 
-    def _container(self, pod: Pod, spec: ContainerSpec, run: ContainerRun, uses: list[Use]) -> ContainerVerdict | None:
+    def _container(
+        self, pod: Pod, spec: ContainerSpec, run: ContainerRun, judged: tuple[tuple[Use, tuple[str, ...]], ...]
+    ) -> ContainerVerdict | None:
         if pod.node and pod.node not in self.view.nodes_ready:
             return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready, or not known")
         if containers.resolves_again(run, spec.kind, now=self.now, window=self.policy.timing.crash_loop_window):
             return None
-        judged = [use for use in uses if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes)]
         if not judged:
             return None
         cache = self.memory.cache
         cached = cache is not None and pod.node in cache.dirty
         if cache is not None and cached and pod.created + 1 >= cache.at:
-            text = f"is on node {pod.node}, which may still serve the former, immutable Secret: another pod there refers to it"
+            text = (
+                f"is on node {pod.node}, which may still serve the former, immutable Secret: a pod there refers to it"
+            )
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
-        for use in judged:
-            span = containers.span(pod, run, use, self.policy, now=self.view.seen_running.get(pod.key, self.now))
+        seen = self.view.seen_running.get(pod.key, self.now)
+        for use, names in judged:
+            span = containers.span(pod, run, use, self.policy, now=seen)
             if cache is not None and cached:
                 # The pod itself keeps the former object on its node: a restart of the container gets that again.
                 span = Span(min(span.lo, cache.at - 1), min(span.hi, cache.at - 1))
-            for name in containers.keys_used(use, self.memory):
+            for name in names:
                 if self.keys is not None and name not in self.keys:
                     continue
                 state = self._key(name, span)
-                if _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
+                if state is not worst and _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
                     worst, key, at = state, name, span
         if worst in (State.FRESH, State.ASSUMED):
             self.fresh += 1
@@ -143,12 +155,13 @@ class _Judge:
         return self._verdict(pod, spec, worst, self._evidence(worst, key, at, run), key, at)
 
     def _key(self, name: str, span: Span) -> State:
-        known = self._cache.get((name, span))
+        entries = self.memory.keys.get(name) or containers.unknown_key()
+        times = containers.times(entries) or name
+        known = self._cache.get((times, span))
         if known is None:
-            entries = self.memory.keys.get(name) or containers.unknown_key()
             before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
             known = containers.judge(entries, self.memory.first_look, span, before_us=before_us)
-            self._cache[name, span] = known
+            self._cache[times, span] = known
         return known
 
     def _evidence(self, state: State, key: str, at: Span, run: ContainerRun) -> str:
@@ -182,7 +195,7 @@ def _versions_of(
     view: ChainView, key: str, might: tuple[tuple[Entry, float], ...], policy: Policy
 ) -> Iterator[tuple[SourceKey, tuple[float, ...]]]:
     """Per source of the key: the versions that can have been the newest when one of these entries was written."""
-    feeding = {use for use in mapping.feeds(view.es, key)}
+    feeding = set(mapping.feeds(view.es, key))
     for use, source in view.resolved:
         known = view.sources.get(source)
         if use not in feeding or known is None:
@@ -198,8 +211,8 @@ def _assumed_from(view: ChainView, memory: SecretMemory, policy: Policy) -> floa
     """From when on a container that resolved before our first look is assumed to hold the value of that look.
 
     By then ESO must have synced the newest version by its own interval, the spec and its stores were what they are now,
-    and ESO has been Ready ever since. Once that was so it stays so: a version, an edit or a failure that comes after our
-    first look says nothing about the time before it.
+    and ESO has been Ready ever since. Once that was so it stays so: a version, an edit or a failure that comes after
+    our first look says nothing about the time before it.
     """
     known = memory.assumed_from if memory.assumed_from is not None and not view.rivals else float("inf")
     return min(known, _assumed_now(view, policy))

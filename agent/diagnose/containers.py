@@ -111,12 +111,19 @@ def judge(entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us:
     might = held(entries, first_look, at)
     states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries}
     if might.before_us:
-        states.add(before_us if entries[-1].value == now.value else State.STALE)
+        oldest = entries[-1].value
+        states.add(before_us if oldest == now.value else State.SUSPECT if oldest == UNOBSERVED else State.STALE)
     if len(states) == 1:
         return states.pop()
     if states == {State.FRESH, State.ASSUMED}:
         return State.ASSUMED
     return State.SUSPECT
+
+
+def times(entries: tuple[Entry, ...]) -> tuple[float, float] | None:
+    """All that a verdict on a key depends on, where it held one value ever since we look; None: it depends on more."""
+    only = entries[0]
+    return (only.lo, only.hi) if len(entries) == 1 and only.value != UNOBSERVED else None
 
 
 def _entry_state(entry: Entry, now: Entry, until: float) -> State:
