@@ -113,9 +113,7 @@ class Started:
         if trouble is not None:
             return complain("ExternalSecrets cannot be read", f"namespace {key.namespace}", "nothing can be said of it")
         where = f"ExternalSecret {escape(str(key))}"
-        return complain(
-            "there is no such object", where, f"kubectl -n {escape(key.namespace)} get externalsecrets lists them"
-        )
+        return complain("there is no such object", where, f"see kubectl -n {escape(key.namespace)} get externalsecrets")
 
     def _result(self, agent: Agent, output: str, out: TextIO, refusals: list[Refusal]) -> int:
         findings, now = agent.engine.all_findings(), agent.context.now
@@ -213,8 +211,10 @@ def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -
         complain("no identity for the vaults", str(error), "set the variables, or choose another --vault-credential")
     except ValueError as error:
         complain("a wrong setting", str(error), "correct it")
-    except (ApiProblem, Unreachable, BadAnswer) as error:
-        complain("the API server", str(error), "check that it is reachable and that this identity may read its ledger")
+    except Unreachable as error:
+        complain("the API server", str(error), NEXT_STEPS["unreachable"])
+    except (ApiProblem, BadAnswer) as error:
+        complain("the API server", str(error), f"let this identity read its ledger in {arguments.agent_namespace}")
     try:
         yield started
     except (ApiProblem, Unreachable, BadAnswer) as error:

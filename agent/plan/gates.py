@@ -11,7 +11,7 @@ from collections.abc import Callable
 from agent.model import Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
-from agent.plan.recycle import RecycleCase, surges
+from agent.plan.recycle import RecycleCase, outside_window, surges
 from agent.policy import windows
 from agent.times import ago, stamp
 
@@ -168,7 +168,7 @@ def gate_settle(case: RecycleCase) -> Wait | None:
 
 def gate_windows(case: RecycleCase) -> Refusal | None:
     """A window is open, or the pods are broken and the policy lets those go at any time."""
-    if case.rule is None or not case.rule.windows or windows.is_open(case.rule.windows, case.now):
+    if case.rule is None or not outside_window(case):
         return None
     if case.rule.broken_pods == "any-time" and any(not c.pod.ready for c in case.stale):
         return None

@@ -16,7 +16,7 @@ from agent.diagnose.view import ChainReport
 from agent.memory import Halt, HealMemory
 from agent.model import RESTARTED_AT, ContainerRun, Pod, Refusal, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Idle, Passed, RecycleDecision, Refuse, Restart, Wait
-from agent.policy import Policy, RecycleRule
+from agent.policy import Policy, RecycleRule, windows
 
 NO_REPLACEMENT = 30.0
 """Seconds without any new pod in place of an evicted one before we say that something (a quota?) keeps it away."""
@@ -304,8 +304,8 @@ def halt_ended(case: RecycleCase, halt: Halt) -> str:
 
 
 def _choose(case: RecycleCase) -> RecycleDecision:
-    stale = case.stale
-    broken = [c for c in stale if not c.pod.ready]
+    broken = [c for c in case.stale if not c.pod.ready]
+    stale = tuple(broken) if outside_window(case) else case.stale
     heal = case.heal
     reserved = {e.uid for e in heal.batch if not e.done} if heal is not None else set()
     if heal is not None and (again := [c for c in stale if c.pod.uid in reserved]):
@@ -321,6 +321,11 @@ def _choose(case: RecycleCase) -> RecycleDecision:
         return _evict(case, sorted(stale, key=_order)[:1], "canary")
     size = batch_size(case.workload, len(case.pods))
     return _evict(case, sorted(stale, key=_order)[:size], "batch")
+
+
+def outside_window(case: RecycleCase) -> bool:
+    """No window of the rule is open. What may go all the same, if anything, is broken pods."""
+    return case.rule is not None and not windows.is_open(case.rule.windows, case.now)
 
 
 def batch_size(workload: Workload | None, pods: int) -> int:

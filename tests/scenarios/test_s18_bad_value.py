@@ -59,7 +59,7 @@ def _is_ready(pod: dict[str, Any]) -> bool:
 
 
 def test_s18_a_bad_value_stops_at_the_canary_and_the_page_says_what_to_go_back_to() -> None:
-    """One pod is lost to the bad value, the rest keep the old one; each report names what changed and what was before."""
+    """One pod is lost to the bad value, the rest keep the old one; each report names what changed and what was."""
     with Scenario() as s:
         _world(s)
         s.policy()
