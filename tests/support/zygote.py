@@ -18,7 +18,11 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-_USED = ("agent.loop", "azure.identity", "azure.keyvault.secrets", "kubernetes.client", "kubernetes.config")
+_USED = (
+    "agent.loop", "agent.start", "agent.plan.gates", "agent.policy.cli", "agent.report.explain", "agent.sandbox.cli",
+    "azure.core.rest._requests_basic", "azure.identity", "azure.keyvault.secrets", "kubernetes.client",
+    "kubernetes.config", "structlog.dev",
+)  # fmt: skip
 """What the agent imports late, only when a command needs it."""
 
 
