@@ -6,8 +6,8 @@ known yet, so its state is `awaiting-upstream`, and nothing is said of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -80,6 +80,13 @@ def workload_finding(
     )  # fmt: skip
 
 
+class _Judged(NamedTuple):
+    """Uses of one Secret by a container that have the same resolve interval."""
+
+    use: Use  # the first of them
+    names: dict[Hashable, str]  # keys they read; of those that share their times, one
+
+
 class _Judge:
     """Judges the containers of one chain; what is the same for all of them is computed once."""
 
@@ -93,8 +100,8 @@ class _Judge:
         self.assumed_from = _assumed_from(view, memory, policy)
         # Pods of one template share their specs, and keys that were always written together share their times: asking
         # once for each is most of what makes 50,000 pods cheap.
-        self._specs: dict[int, tuple[tuple[Use, tuple[str, ...]], ...] | None] = {}
-        self._cache: dict[tuple[Any, Span], State] = {}
+        self._specs: dict[int, tuple[_Judged, ...] | None] = {}
+        self._cache: dict[tuple[Hashable, Span], State] = {}
 
     def all(self) -> Iterator[ContainerVerdict]:
         """A verdict for each container that consumes the Secret, or, unless ``full``, for those that are not fresh.
@@ -109,18 +116,23 @@ class _Judge:
                 if uses is not None and (verdict := self._container(pod, spec, run, uses)) is not None:
                     yield verdict
 
-    def _uses(self, spec: ContainerSpec) -> tuple[tuple[Use, tuple[str, ...]], ...] | None:
-        """The uses that are judged, each with its keys; None: the container does not consume the Secret."""
+    def _uses(self, spec: ContainerSpec) -> tuple[_Judged, ...] | None:
+        """What is judged of a container; None: it does not consume the Secret."""
         if id(spec) in self._specs:
             return self._specs[id(spec)]
         uses = [use for use in spec.uses if use.secret == self.view.es.target]
-        judged = [use for use in uses if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes)]
-        found = tuple((use, tuple(containers.keys_used(use, self.memory))) for use in judged)
-        self._specs[id(spec)] = found if uses else None
+        judged: dict[bool, _Judged] = {}
+        for use in uses:
+            if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes):
+                names = judged.setdefault(use.via == "subPath", _Judged(use, {})).names
+                for name in containers.keys_used(use, self.memory):
+                    if self.keys is None or name in self.keys:
+                        names.setdefault(containers.times(self._entries(name)) or name, name)
+        self._specs[id(spec)] = tuple(judged.values()) if uses else None
         return self._specs[id(spec)]
 
     def _container(
-        self, pod: Pod, spec: ContainerSpec, run: ContainerRun, judged: tuple[tuple[Use, tuple[str, ...]], ...]
+        self, pod: Pod, spec: ContainerSpec, run: ContainerRun, judged: tuple[_Judged, ...]
     ) -> ContainerVerdict | None:
         if pod.node and pod.node not in self.view.nodes_ready:
             return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready, or not known")
@@ -142,10 +154,8 @@ class _Judge:
             if cache is not None and cached:
                 # The pod itself keeps the former object on its node: a restart of the container gets that again.
                 span = Span(min(span.lo, cache.at - 1), min(span.hi, cache.at - 1))
-            for name in names:
-                if self.keys is not None and name not in self.keys:
-                    continue
-                state = self._key(name, span)
+            for times, name in names.items():
+                state = self._key(times, name, span)
                 if state is not worst and _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
                     worst, key, at = state, name, span
         if worst in (State.FRESH, State.ASSUMED):
@@ -154,13 +164,14 @@ class _Judge:
                 return None
         return self._verdict(pod, spec, worst, self._evidence(worst, key, at, run), key, at)
 
-    def _key(self, name: str, span: Span) -> State:
-        entries = self.memory.keys.get(name) or containers.unknown_key()
-        times = containers.times(entries) or name
+    def _entries(self, name: str) -> tuple[Entry, ...]:
+        return self.memory.keys.get(name) or containers.unknown_key()
+
+    def _key(self, times: Hashable, name: str, span: Span) -> State:
         known = self._cache.get((times, span))
         if known is None:
             before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
-            known = containers.judge(entries, self.memory.first_look, span, before_us=before_us)
+            known = containers.judge(self._entries(name), self.memory.first_look, span, before_us=before_us)
             self._cache[times, span] = known
         return known
 
@@ -170,7 +181,7 @@ class _Judge:
         newest = (self.memory.keys.get(key) or containers.unknown_key())[0]
         began = f"{stamp(run.started)}" if run.started else "at an unknown time"
         if state is State.ASSUMED:
-            return f"started {began}, long after the newest version and before our first look"
+            return f"started {began}, long after the version that was the newest at our first look"
         if len(self.memory.keys.get(key, ())) < 2:
             return f"started {began}, before our first look at {stamp(self.memory.first_look)}: {key} may be older"
         when = f"between {stamp(newest.lo)} and {stamp(newest.hi)}" if newest.hi - newest.lo > 1 else stamp(newest.lo)
