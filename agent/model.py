@@ -54,8 +54,8 @@ class SourceKey(NamedTuple):
 
     @property
     def vault_name(self) -> str:
-        """The vault's short name, as an operator writes it."""
-        return self.vault.split(".", 1)[0]
+        """The vault's short name, as an operator writes it; the whole host in any cloud but the public one."""
+        return self.vault.removesuffix(".vault.azure.net")
 
     def __str__(self) -> str:
         return f"{self.vault_name}/{self.name}"

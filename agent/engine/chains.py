@@ -18,6 +18,7 @@ from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.context import Context
+from agent.engine.stores import not_listed
 from agent.engine.world import World
 from agent.events import (
     DriftFound,
@@ -121,8 +122,7 @@ class Chains:
         if isinstance(source, str):
             return Trouble(cause="store", detail=source)
         if not allowed:
-            detail = f"vault {source.vault_name} is not in the policy's vaults for namespace {namespace}: not looked at"
-            return Trouble(cause="vault-not-listed", detail=detail)
+            return not_listed(source.vault, namespace)
         answer = self.context.world.vaults.get(source.vault)
         if answer is None or (answer.trouble is None and source not in self.context.memory.sources):
             return Trouble(cause="not-looked-yet", detail=f"vault {source.vault_name} has not answered yet")
@@ -372,8 +372,10 @@ class Chains:
             return
         timeout = self._timeout()
         if now - attempt.at > timeout:
-            self._set(es.key, replace(view.memory, sync=None))
             tries = view.memory.tries
+            if tries is not None:  # the pause begins now, not when the sync was asked for
+                tries = replace(tries, next_at=now + max(0.0, tries.next_at - attempt.at))
+            self._set(es.key, replace(view.memory, sync=None, tries=tries))
             context.step(Step.FORCE_SYNC, "timeout")
             context.tell(
                 SyncTimedOut, chain=es.key, seconds=now - attempt.at,

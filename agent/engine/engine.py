@@ -16,6 +16,7 @@ from agent.cluster.reflector import Recovered as Found
 from agent.engine.chains import Chains, wanted_sources
 from agent.engine.context import Context
 from agent.engine.observe import not_installed
+from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer
 from agent.engine.workloads import Workloads
 from agent.events import CycleEnded, DataChanged, Halted, Recovered, Troubled
@@ -37,6 +38,7 @@ class Engine:
         self._sources_of: dict[ObjectKey, frozenset[SourceKey]] = {}
         self._troubles: dict[str, Trouble] = {}
         self._malformed: dict[tuple[str, ObjectKey | None], str] = {}
+        self._stores = Stores(context)
         self._saved_at = 0.0
         self._beat_at = 0.0
         self.acting = True
@@ -190,6 +192,8 @@ class Engine:
     def _index(self, key: ObjectKey) -> None:
         """Which chains a change of a vault secret touches."""
         es = self.context.world.external_secrets.get(key)
+        if es is not None:
+            self._stores.look(es)
         found = self.context.world.sources_of(es) if es is not None else []
         now = frozenset(source for _, source in found if isinstance(source, SourceKey))
         before = self._sources_of.get(key, frozenset())
@@ -209,7 +213,7 @@ class Engine:
 
     def _vault_answered(self, answer: VaultAnswer) -> None:
         context, view = self.context, answer.view
-        subject = f"vault {view.host.partition('.')[0]}"
+        subject = f"vault {SourceKey(view.host, '').vault_name}"
         before = context.world.vaults.get(view.host)
         context.observer.sweep(view, answer.wanted, lambda key: answer.versions.get(key.name))
         if answer.blocked_seconds:

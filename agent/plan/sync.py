@@ -82,9 +82,7 @@ def deciding(memory: ChainMemory, report: ChainReport) -> Finding | None:
     """The drift that something is to be done about; None: there is none, or a step is under way."""
     if memory.sync is not None or (memory.recreate and memory.recreate.state in ("reserved", "deleted")):
         return None
-    return next(
-        (f for kind in ORDER for f in report.findings if f.kind is kind and f.link is not Link.CONTAINER), None
-    )
+    return next((f for kind in ORDER for f in report.findings if f.kind is kind and f.link is not Link.CONTAINER), None)
 
 
 def identities(view: ChainView) -> dict[str, str]:
@@ -223,6 +221,12 @@ def gate_vault(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
     return None
 
 
+def gate_store(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
+    """Its stores are followed, and the policy lets their vaults be looked at: what may not be judged is not touched."""
+    wrong = next((blind for blind in case.view.blind if blind.cause in ("store", "vault-not-listed")), None)
+    return _refusal(case, step, wrong.cause, wrong.detail) if wrong is not None else None
+
+
 def gate_attempts(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
     """Not tried too often, nor too recently, for these versions and this spec."""
     tries = case.view.memory.tries
@@ -266,7 +270,8 @@ def gate_recreate(case: SyncCase, finding: Finding, step: Step) -> Refusal | Non
 
 
 GATES: tuple[Gate, ...] = (
-    gate_mode, gate_pause, gate_opt_out, gate_deleting, gate_sync_windows, gate_vault, gate_attempts, gate_recreate,
+    gate_mode, gate_pause, gate_opt_out, gate_deleting, gate_sync_windows, gate_store, gate_vault, gate_attempts,
+    gate_recreate,
 )  # fmt: skip
 
 

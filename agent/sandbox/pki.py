@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 import trustme
 
-NAMES = ("127.0.0.1", "localhost", "*.vault.azure.net", "login.microsoftonline.com")
+NAMES = (
+    "127.0.0.1", "localhost", "*.vault.azure.net", "login.microsoftonline.com", "*.vault.azure.cn",
+    "login.chinacloudapi.cn",
+)  # fmt: skip
 """What every server of a world is called: its API server by address, its vaults and login host by their real names."""
 
 

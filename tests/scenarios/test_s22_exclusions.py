@@ -54,7 +54,7 @@ SEEDED = ("generated", "manifest", "foreign", "aws")
 
 
 def test_s22_what_is_excluded_is_reported_with_why_and_never_touched() -> None:
-    """Each excluded chain is reported once, as excluded, with why; rotations bring no annotation, delete or eviction."""
+    """Each excluded chain is reported once, as excluded, with why; rotations bring no action at all."""
     with Scenario() as s:
         azure = b.secret_store("prod-kv", NS)["spec"]
         aws = {"provider": {"aws": {"service": "SecretsManager", "region": "eu-west-1"}}}
