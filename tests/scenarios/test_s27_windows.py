@@ -84,11 +84,12 @@ def test_s27_outside_the_window_no_pod_is_touched_until_it_opens() -> None:
 
 
 def test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds() -> None:
-    """The window ends while two pods are under way: they are followed to their end, the fourth waits for the next one."""
+    """The window ends while two pods are under way: they are followed to their end, the fourth waits."""
     with Scenario(Options(node_settings=Settings(ready=1.0))) as s:
         _world(s, 4, strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "maxSurge": 0}})
         closes = _minute(s, HOUR)
-        s.policy(recycle={"windows": [_window(closes - 2 * HOUR, closes)]})
+        s.policy(recycle={"windows": [_window(closes - 2 * HOUR, closes)], "canary": {"readyWithin": "5m"}})
+        _until(s, closes - 20)
         agent = watching(s)
 
         s.rotate("prod-kv", "api-key", "value-two")
@@ -193,7 +194,7 @@ def test_s27_an_hour_that_the_zone_skips_holds_no_window() -> None:
 
 
 def test_s27_a_window_follows_the_wall_when_the_clocks_change() -> None:
-    """A window from 04:00 opens at 04:00 on the wall on the day of the change: an hour earlier in UTC than the day before."""
+    """On the day of the change, too, a window from 04:00 opens when the wall shows 04:00: an hour earlier in UTC."""
     with Scenario() as s:
         sunday = _clocks_go_forward(s.sandbox.clock.now())
         _until(s, sunday.timestamp())

@@ -10,6 +10,7 @@ from support.told import findings, refusals, sample
 from support.worlds import at_rest, next_second, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.client import DEPLOYMENTS
 from agent.sandbox.world import AGENT_NAMESPACE
 
 NS = "shop"
@@ -138,7 +139,7 @@ def test_s28_an_owner_who_no_longer_objects_is_healed() -> None:
         s.rotate("prod-kv", "api-key", "value-two")
         agent.until(reason="opted-out", workload="backend")
 
-        s.apply(b.deployment("backend", NS, 2, env={"API_KEY": ("app-secrets", "API_KEY")}))
+        s.run(s.sandbox.admin.merge_patch(DEPLOYMENTS, NS, "backend", {"metadata": {"annotations": {MODE: None}}}))
 
         s.wait(lambda: s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two"), why="healed")
         assert len(s.evicted(NS)) == 2
