@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
-from agent.cluster.connection import Answer, Connection
+from agent.cluster.connection import Answer, Connection, Pending
 from agent.cluster.decode import BadAnswer, Malformed, decode_object, decode_page
-from agent.cluster.errors import ApiProblem
+from agent.cluster.errors import ApiProblem, Unreachable
 from agent.cluster.notes import rfc3339
 from agent.cluster.resources import RESOURCES, Resource
 from agent.fingerprint import Fingerprints
@@ -117,15 +117,14 @@ class _Pages:
                 if limit > _SMALLEST_PAGE and len(body) > _PAGE_BYTES:
                     limit = max(_SMALLEST_PAGE, limit * _PAGE_BYTES // len(body))
                 token = _continuation(body)
-                coming = ahead.submit(self._get, limit, token) if token else None
+                coming = ahead.submit(self._begin, limit, token) if token else None
                 page = decode_page(self._resource.plural, body, self._fingerprints)
                 items += page.items if self._keep is None else filter(self._keep, page.items)
                 malformed += page.malformed
                 if not page.continue_token:
                     break
-                if coming is not None and token == page.continue_token:
-                    body = coming.result().body
-                else:
+                body = self._awaited(coming) if coming is not None and token == page.continue_token else b""
+                if not body:
                     body = self._get(limit, page.continue_token).body
         return Listing(
             items=items,
@@ -136,15 +135,36 @@ class _Pages:
             bytes=size,
         )
 
+    def _begin(self, limit: int, token: str) -> Pending:
+        return self._conn.begin(
+            self._resource.path(self._namespace), query=self._asked(limit, token), accept=self._resource.accept,
+            read_timeout=60.0,
+        )  # fmt: skip
+
+    def _awaited(self, coming: Future[Pending]) -> bytes:
+        """The page asked for ahead; empty where it did not come: then it is asked for again, patiently."""
+        try:
+            return coming.result()().body
+        except Unreachable:
+            return b""
+        except ApiProblem as error:
+            if error.code != 429 and error.code < 500:
+                raise
+            return b""
+
     def _get(self, limit: int, token: str) -> Answer:
+        path = self._resource.path(self._namespace)
+        query = self._asked(limit, token)
+        return self._conn.request("GET", path, query=query, accept=self._resource.accept, read_timeout=60.0)
+
+    def _asked(self, limit: int, token: str) -> dict[str, str]:
         query = {"limit": str(limit)} if limit else {}
         if token:
             # The token carries the version; the API refuses both together.
             query |= {k: v for k, v in self._query.items() if not k.startswith("resourceVersion")} | {"continue": token}
         else:
             query |= self._query
-        path = self._resource.path(self._namespace)
-        return self._conn.request("GET", path, query=query, accept=self._resource.accept, read_timeout=60.0)
+        return query
 
 
 def _continuation(body: bytes) -> str:
