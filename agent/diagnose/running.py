@@ -16,7 +16,7 @@ from agent.diagnose.containers import Span
 from agent.diagnose.upstream import covered
 from agent.diagnose.view import ChainView
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory, SourceMemory
-from agent.model import ContainerRun, ContainerSpec, Pod, SourceKey, State
+from agent.model import ContainerRun, ContainerSpec, Pod, SourceKey
 from agent.policy import Policy
 
 
@@ -35,12 +35,13 @@ def versions(
     policy: Policy,
     now: float,
     *,
-    state: State,
+    assumed_from: float,
     settled: bool,
 ) -> dict[SourceKey, Might]:
-    """Per vault secret that feeds a key which this container uses. ``state`` is the container's verdict.
+    """Per vault secret that feeds a key which this container uses.
 
-    ``settled``: the Secret is as ESO wrote it last.
+    ``assumed_from``: who started later, and before our first look, holds the value of that look. ``settled``: the
+    Secret is as ESO wrote it last.
     """
     memory = view.secret_memory
     if memory is None or run.started is None:
@@ -51,7 +52,7 @@ def versions(
         if not containers.counts(use, immutable=memory.immutable, volumes=""):
             span = Span(now, now)  # a plain volume follows the Secret
         for key in containers.keys_used(use, memory):
-            assumed = state is State.ASSUMED
+            assumed = span.lo > assumed_from
             for source, might in _of_key(view, memory, key, span, policy, assumed=assumed, settled=settled):
                 found[source] = _either(found.get(source), might)
     return found
@@ -72,13 +73,13 @@ def _of_key(
             yield source, Might((), older=True)
             continue
         proved = settled and _proved(view, source, known, policy)
-        line = _Line(view, policy, known, entries, proved, alone=len(origins) == 1)
+        line = _Line(view, policy, known, entries, memory.first_look, proved, alone=len(origins) == 1)
         might: Might | None = None
         for entry, end in held.entries:
             if entry.value != ABSENT:
-                might = _either(might, line.of(entry, end, memory.first_look, span))
+                might = _either(might, line.of(entry, end, span))
         if held.before_us:
-            might = _either(might, line.newest() if assumed else line.before_us(span))
+            might = _either(might, line.before_us(span, assumed=assumed))
         if might is not None:
             yield source, might
 
@@ -90,27 +91,32 @@ class _Line(NamedTuple):
     policy: Policy
     known: SourceMemory
     entries: tuple[Entry, ...]
+    first_look: float
     proved: bool  # the present data hold the newest version for sure
     alone: bool  # nothing else feeds the key
 
-    def newest(self) -> Might:
-        return Might((self.known.state.created,), older=False)
-
-    def of(self, entry: Entry, end: float, first_look: float, span: Span) -> Might:
+    def of(self, entry: Entry, end: float, span: Span) -> Might:
         """The versions that can have been the newest when this entry was written, and were there at ``span``."""
         if entry is self.entries[0] and self.proved:
-            return self.newest()
-        margin, refreshed = self.policy.margins.vault, self.view.es.refresh_time
+            return Might((self.known.state.created,), older=False)
+        margin, refreshed, secret = self.policy.margins.vault, self.view.es.refresh_time, self.view.secret
         begin, until = entry.lo - margin, (end if entry.value == UNOBSERVED else entry.hi) + margin
-        if entry is self.entries[-1] and entry.lo == first_look:
+        if entry is self.entries[-1] and entry.lo == self.first_look:
             begin = self._synced_since(entry.lo)  # it was there when we first looked, written some time before
+            if entry is self.entries[0] and secret is not None:
+                until = min(entry.hi, secret.touched + 1) + margin
         if entry is self.entries[0] and refreshed is not None:
             begin, until = max(begin, refreshed - margin), max(until, refreshed + margin)
         until = min(until, span.hi + margin)
         return self._between(begin, until, other=entry.value not in (self.entries[0].value, UNOBSERVED))
 
-    def before_us(self, span: Span) -> Might:
-        """Of a container that started before our first look: by the clocks alone, so perhaps an older one."""
+    def before_us(self, span: Span, *, assumed: bool) -> Might:
+        """Of a container that started before our first look.
+
+        ``assumed``: long after the version that was the newest then; else by the clocks, so perhaps an older one.
+        """
+        if assumed:
+            return self._between(span.lo, span.lo, other=False)
         witnessed = self.entries[-1].value != self.entries[0].value
         found = self._between(self._synced_since(span.lo), span.hi + self.policy.margins.vault, other=witnessed)
         return found._replace(older=True)

@@ -54,7 +54,7 @@ def gather(
         at=now,
         mode=policy.mode,
         notes=tuple(said),
-        links=tuple((link, report.state(link)) for link in Link),
+        links=tuple((link, full.state(link)) for link in Link),
         sources=told_sources(view, policy, world.vaults, context.looked),
         es=told_es(view, full, namespace.mode if namespace else ""),
         secret=told_secret(view, full, policy),

@@ -25,6 +25,8 @@ SCHEMA = "secret-drift-agent/explain/v1"
 _SPANS = frozenset({"interval"})
 """Numbers that are seconds, not moments."""
 _SKIPPED = frozenset({"chain", "findings", "links", "es"})
+_TERMINAL_ONLY = frozenset({"nearest"})
+"""What is for an operator's eyes, and not for whatever reads documents."""
 
 
 def as_json(told: Told) -> bytes:
@@ -66,7 +68,11 @@ def _plain(name: str, value: Any) -> Any:
             return escape(str(value))
         case tuple():
             return [refusal_json(item) if name == "refusals" else _plain(name, item) for item in value]
-    return {_camel(field): _plain(field, getattr(value, field)) for field in value.__struct_fields__}
+    return {
+        _camel(field): _plain(field, getattr(value, field))
+        for field in value.__struct_fields__
+        if field not in _TERMINAL_ONLY
+    }
 
 
 def _camel(name: str) -> str:

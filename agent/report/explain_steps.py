@@ -77,7 +77,8 @@ def workload_step(
         return StepTold(step="halted", detail=said, remedy=halt.remedy)
     match decision:
         case Wait():
-            return StepTold(step="wait", detail=decision.why, until=decision.until)
+            refused = gates.refusals(case) + _budgets(case, budgets)
+            return StepTold(step="wait", detail=decision.why, until=decision.until, refusals=refused)
         case Refuse():
             refused = gates.refusals(case) or (decision.refusal,)
             return StepTold(step="recycle", detail=_recycling(case), refusals=refused + _budgets(case, budgets))

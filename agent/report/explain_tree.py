@@ -84,6 +84,8 @@ def _source(source: SourceTold, at: float) -> Branch:
     prose = [f"could not be looked at: {source.trouble}"] if source.trouble else []
     if source.trouble and source.known and source.looked_at:
         prose.append(f"what follows is as of {stamp(source.looked_at)}")
+    if source.nearest:
+        prose.append(f"the vault has {' and '.join(source.nearest)}")
     if source.newest is not None:
         prose.append(f"newest {_version(source.newest, at)}; {_lifecycle(source, at)}")
     if source.former:

@@ -59,6 +59,7 @@ def _source(
         base,
         known=True,
         present=state.present,
+        nearest=answer.nearest.get(origin.name, ()) if answer is not None and not state.present else (),
         newest=version_told(known, state.created) if state.present else None,
         former=tuple(
             version_told(known, version.created) for version in known.versions if version.created < state.created

@@ -29,6 +29,7 @@ class SourceTold(msgspec.Struct, frozen=True, kw_only=True):
     pinned: str = ""  # the fixed version that the spec names
     known: bool = False  # the fields below are known
     present: bool = False
+    nearest: tuple[str, ...] = ()  # names like it that the vault has; for the terminal alone
     newest: VersionTold | None = None
     former: tuple[VersionTold, ...] = ()  # that we know of, newest first
     enabled: bool = False
