@@ -31,6 +31,8 @@ class SourceMemory(msgspec.Struct, frozen=True, kw_only=True):
     event_at: float  # the last source event: the version's `created`, or for other kinds the time when seen
     seen_at: float  # API server's clock: the answer that first showed this state
     witnessed: bool = False  # we saw it change; False: it is as we found it
+    former: SourceMemory | None = None  # as it was before the newest change that we witnessed; a few changes back
+    earliest: float = 0.0  # `created` of the first version since ``former`` (0: not known)
     versions: tuple[VersionSeen, ...] = ()  # newest first
 
 
@@ -80,7 +82,6 @@ class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):
     seen: dict[str, str]  # str(source) -> identity that a vault answer had shown before
     reason: str  # the finding's kind
     written: bool = False
-    prints: dict[str, str] = {}  # the Secret's fingerprints when it was written
 
 
 class Tries(msgspec.Struct, frozen=True, kw_only=True):

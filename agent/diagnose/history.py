@@ -93,6 +93,16 @@ def last_change(memory: SecretMemory, keys: tuple[str, ...] | None = None) -> fl
     return newest
 
 
+def moved_since(memory: SecretMemory, at: float) -> tuple[str, ...]:
+    """The keys that got another value after ``at``, as far as we know."""
+    found = []
+    for key, (newest, *older) in memory.keys.items():
+        former = next((entry.value for entry in older if entry.value != UNOBSERVED), newest.value)
+        if newest.hi > at and newest.value != former:
+            found.append(key)
+    return tuple(sorted(found))
+
+
 def _entries(*entries: Entry) -> tuple[Entry, ...]:
     return entries
 

@@ -14,6 +14,7 @@ from agent.memory import SourceMemory, VersionSeen
 from agent.model import SourceState
 
 KEPT_VERSIONS = 16
+KEPT_FORMER = 3
 
 
 def look(memory: SourceMemory | None, state: SourceState, *, at: float) -> SourceMemory:
@@ -31,7 +32,21 @@ def look(memory: SourceMemory | None, state: SourceState, *, at: float) -> Sourc
         seen_at=at,
         witnessed=True,
         versions=_with(state, memory.versions),
+        former=_past(memory, KEPT_FORMER),
     )
+
+
+def as_of(memory: SourceMemory, at: float) -> tuple[SourceMemory, float] | None:
+    """How a secret was at ``at``, and `created` of the first version since (0: not known; infinite: there is none).
+
+    None: it changed more often since than is remembered.
+    """
+    earliest = float("inf")
+    while memory.witnessed and memory.seen_at > at:
+        if memory.former is None:
+            return None
+        earliest, memory = min(earliest, memory.earliest), memory.former
+    return memory, earliest
 
 
 def learn_versions(memory: SourceMemory, versions: Iterable[VersionSeen]) -> SourceMemory:
@@ -63,6 +78,12 @@ def versions_between(memory: SourceMemory, begin: float, end: float) -> tuple[fl
         if version.enabled:
             superseded = version.created
     return tuple(found)
+
+
+def _past(memory: SourceMemory | None, deep: int) -> SourceMemory | None:
+    if memory is None or not deep:
+        return None
+    return replace(memory, versions=(), former=_past(memory.former, deep - 1))
 
 
 def _with(state: SourceState, known: tuple[VersionSeen, ...]) -> tuple[VersionSeen, ...]:

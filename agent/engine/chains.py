@@ -13,7 +13,7 @@ from agent.cluster import reader
 from agent.cluster.decode import BadAnswer, Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
 from agent.cluster.notes import warning_events
-from agent.diagnose import causes
+from agent.diagnose import causes, history
 from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import ChainReport, ChainView
@@ -328,10 +328,7 @@ class Chains:
         stamp = str(int(now))
         if es.annotations.get(FORCE_SYNC) == stamp:
             stamp = str(int(now) + 1)
-        attempt = SyncAttempt(
-            stamp=stamp, at=now, seen=decision.seen, reason=decision.reason,
-            prints=dict(view.secret.prints) if view.secret else {},
-        )  # fmt: skip
+        attempt = SyncAttempt(stamp=stamp, at=now, seen=decision.seen, reason=decision.reason)
         interval = es.refresh_interval if es.refresh_interval > 0 else None
         tries = sync.tried(view.memory.tries, decision.tries_key, context.policy, now, longest=interval)
         probe = decision.tries_key if decision.reason == "cause-gone" else view.memory.probe
@@ -403,9 +400,8 @@ class Chains:
         covered = {name: seen for name, seen in covered.items() if name in {str(s) for s in view.sources}}
         pace = (*memory.pace, now - attempt.at)[-KEPT_PACE:]
         self._set(es.key, replace(memory, sync=None, covered=covered, covered_at=attempt.at, pace=pace))
-        prints = view.secret.prints if view.secret else {}
-        moved = sorted(k for k in prints.keys() | attempt.prints.keys() if prints.get(k) != attempt.prints.get(k))
-        context.tell(Synced, chain=es.key, seconds=now - attempt.at, moved=tuple(moved))
+        moved = history.moved_since(view.secret_memory, attempt.at) if view.secret_memory is not None else ()
+        context.tell(Synced, chain=es.key, seconds=now - attempt.at, moved=moved)
         new = {key: s for key, s in view.sources.items() if attempt.seen.get(str(key)) == s.state.identity}
         new = {key: s for key, s in new.items() if s.state.identity != memory.covered.get(str(key))}
         if es.immutable and view.secret is not None:  # what is younger than the Secret could not be written into it

@@ -92,14 +92,17 @@ class Ledger:
         return any(self._dirty.values())
 
     def save(self, memory: Memory, *, only: str | None = None, heartbeat: bool = False) -> None:
-        """Write what has changed (of one table where ``only`` is given). Raises LedgerProblem."""
+        """Write what has changed (of one table where ``only`` is given). Raises LedgerProblem.
+
+        What was seen is written before what is about to be done because of it: a step's evidence outlives us.
+        """
         if self._writer is None:
             return
         tables: dict[str, dict[Any, Any]] = {
             "history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals,
         }  # fmt: skip
         for table, entries in tables.items():
-            if only in (None, table) and self._dirty[table]:
+            if (only in (None, table) or table == "history") and self._dirty[table]:
                 self._save_table(table, entries)
         if heartbeat and only is None:
             self._put(HEARTBEAT, "configmaps", {"heartbeat": msgspec.json.encode(memory.heartbeat)})
