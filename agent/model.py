@@ -98,6 +98,7 @@ class VaultView(msgspec.Struct, frozen=True, kw_only=True):
     answered_at: float
     sources: dict[str, SourceState]  # by lower-case name; a name asked for and absent here does not exist
     trouble: Trouble | None = None  # then `sources` is empty and says nothing
+    nearest: dict[str, tuple[str, ...]] = {}  # absent name -> names like it; for an operator's terminal, else empty
 
 
 # ------------------------------------------------------------------------------------------------- the chain's objects

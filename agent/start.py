@@ -280,7 +280,7 @@ def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -
     def make(host: str, requests_per_second: float) -> VaultClient:
         return VaultClient(
             host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
-            on_request=metrics.vault_request,
+            on_request=metrics.vault_request, nearest=arguments.command == "explain",
         )  # fmt: skip
 
     return make

@@ -7,6 +7,7 @@ versions of each secret wanted. Whichever costs fewer requests is taken.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 
 import requests
 from azure.core.credentials import TokenCredential
@@ -25,6 +26,7 @@ VERSION_PAGES = 8
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _VERSIONS_SECONDS = 30.0
+_MOST_ABSENT = 20
 _BARREN = 10
 """Pages in a row without a new name; the service may send empty ones, but not for ever."""
 
@@ -42,12 +44,18 @@ class VaultClient:
         requests_per_second: float = 20.0,
         on_request: OnRequest | None = None,
         max_pages: int = 2000,
+        nearest: bool = False,
     ) -> None:
-        """``host``: ``prod-kv.vault.azure.net``. Raises ValueError for what is no host name. Sends nothing yet."""
+        """``host``: ``prod-kv.vault.azure.net``. ``nearest``: tell which names are like those that are absent.
+
+        Raises ValueError for what is no host name. Sends nothing yet.
+        """
         if not _HOST.fullmatch(host):
             raise ValueError("a vault is named by its host in lower case")
         self.host = host
         self._max_pages = max_pages
+        self._tells_nearest = nearest
+        self._nearest: dict[str, tuple[str, ...]] = {}
         self._pipe = Pipe(
             host,
             credential,
@@ -83,7 +91,10 @@ class VaultClient:
         except (Failed, BadPage) as error:
             trouble = _trouble(error)
         answered_at = self._pipe.clock.server_now()
-        return VaultView(host=self.host, asked_at=asked_at, answered_at=answered_at, sources=sources, trouble=trouble)
+        return VaultView(
+            host=self.host, asked_at=asked_at, answered_at=answered_at, sources=sources, trouble=trouble,
+            nearest=self._nearest,
+        )  # fmt: skip
 
     def versions(self, name: str, deadline: float | None = None) -> tuple[Version, ...] | Trouble:
         """All versions of one secret, newest first; empty if it does not exist. At most 8 pages, else a Trouble.
@@ -135,6 +146,9 @@ class VaultClient:
             barren = 0 if len(names) > before else barren + 1
             if not page.next_link:
                 self._pages = pages
+                if self._tells_nearest:
+                    absent = sorted(wanted - sources.keys())[:_MOST_ABSENT]
+                    self._nearest = {name: tuple(get_close_matches(name, names)) for name in absent}
                 return sources
             url = follow(page.next_link, self.host, "/secrets", seen)
             if barren > _BARREN:

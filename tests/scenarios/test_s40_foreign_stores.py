@@ -45,7 +45,7 @@ def trap() -> Iterator[socket.socket]:
 
 
 def test_s40_no_request_leaves_for_what_a_tenants_store_names_outside_the_list() -> None:
-    """Vaults of others, foreign hosts, addresses and ports are refused once per store with the reason, and not asked."""
+    """Vaults of others, foreign hosts, addresses and ports are refused once per store with the reason."""
     with Scenario() as s, trap() as listener:
         port = listener.getsockname()[1]
         world(s)
