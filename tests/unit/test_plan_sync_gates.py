@@ -1,0 +1,80 @@
+"""What keeps the upper rungs of the ladder from being climbed in vain, or for what may not be judged."""
+
+from __future__ import annotations
+
+from agent.diagnose.view import ChainReport, ChainView, Upstream
+from agent.memory import ChainMemory, SourceMemory
+from agent.model import (
+    ExternalSecret,
+    Finding,
+    Kind,
+    Link,
+    ObjectKey,
+    SecretView,
+    SourceKey,
+    SourceState,
+    State,
+    StoreKey,
+    Trouble,
+)
+from agent.plan import sync
+from agent.plan.decisions import ForceSync, Recreate, Refuse, SyncDecision
+from agent.policy import Policy, SyncRule
+
+NOW = 2_000_000.0
+CHAIN = ObjectKey("shop", "app")
+SOURCE = SourceKey("prod-kv.vault.azure.net", "api-key")
+SEEN = SourceMemory(state=SourceState(created=NOW - 50), event_at=NOW - 50, seen_at=NOW - 40, witnessed=True)
+
+
+def decided(kind: Kind, *steps: str, proved_at: float = NOW - 5, blind: tuple[Trouble, ...] = ()) -> SyncDecision:
+    """What is done about a drift of an immutable target, last force-synced at ``proved_at``, under a rule."""
+    es = ExternalSecret(
+        key=CHAIN, uid="es", resource_version="1", generation=1, created=1.0, labels={}, annotations={},
+        stores=(StoreKey("SecretStore", "shop", "vault"),), uses=(), target="app", immutable=True, ready=True,
+    )  # fmt: skip
+    secret = SecretView(
+        key=CHAIN, uid="s", resource_version="9", created=1.0, touched=1.0, prints={}, immutable=True, owner_uid="es"
+    )
+    memory = ChainMemory(covered={str(SOURCE): SEEN.state.identity}, covered_at=proved_at, since={kind.value: NOW - 60})
+    view = ChainView(es=es, stores={}, sources={SOURCE: SEEN}, secret=secret, memory=memory, blind=blind)
+    found = Finding(chain=CHAIN, link=Link.SECRET, kind=kind, since=NOW - 60, evidence="e")
+    above = Upstream(vault=State.FRESH, secret=State.STALE, findings=(found,))
+    report = ChainReport(chain=CHAIN, upstream=above, containers=State.AWAITING, findings=above.findings)
+    rule = SyncRule.model_validate({"namespaces": ("shop",), "steps": steps})
+    policy = Policy(mode="heal", sync=(rule,))
+    return sync.decide(sync.SyncCase(view=view, report=report, policy=policy, now=NOW))
+
+
+def reason(decision: SyncDecision) -> str:
+    """Of a refusal."""
+    assert isinstance(decision, Refuse)
+    return decision.refusal.reason
+
+
+def test_a_stuck_secret_is_recreated_right_after_eso_has_proved_that_it_can_read_everything() -> None:
+    """The force-sync acknowledged seconds ago is the proof."""
+    assert isinstance(decided(Kind.STUCK, "force-sync", "recreate"), Recreate)
+
+
+def test_an_old_proof_is_renewed_by_a_force_sync_before_anything_is_deleted() -> None:
+    """After a minute ESO may have lost its access."""
+    assert isinstance(decided(Kind.STUCK, "force-sync", "recreate", proved_at=NOW - 61), ForceSync)
+
+
+def test_no_proof_is_fetched_for_a_recreate_that_is_refused_anyway() -> None:
+    """A force-sync would change nothing, every minute anew."""
+    assert reason(decided(Kind.STUCK, "force-sync", proved_at=NOW - 61)) == "step-not-allowed"
+
+
+def test_what_may_not_be_looked_at_is_not_synced_either() -> None:
+    """A store whose vault is refused, or not in the policy's list, gets no request on its account, not even by ESO."""
+    for cause in ("store", "vault-not-listed"):
+        trouble = Trouble(cause=cause, detail="why")
+        assert reason(decided(Kind.MISSING_SECRET, "force-sync", blind=(trouble,))) == cause
+
+
+def test_a_vault_that_only_we_cannot_reach_does_not_keep_eso_from_bringing_a_secret_back() -> None:
+    """ESO may well reach it."""
+    down = Trouble(cause="unreachable", detail="why")
+    assert isinstance(decided(Kind.MISSING_SECRET, "force-sync", blind=(down,)), ForceSync)
