@@ -29,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.func(arguments))
     except KeyboardInterrupt:
         return EXIT_ERROR
+    except ModuleNotFoundError as error:
+        if error.name != "trustme":  # the one package that only the embedded world needs
+            raise
+        sys.stderr.write("secret-drift-agent: the sandbox needs trustme: install secret-drift-agent[sandbox]\n")
+        return EXIT_ERROR
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR

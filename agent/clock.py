@@ -64,6 +64,11 @@ class ServerTime:
             raise ServerTimeUnknown("the API server has not answered yet: its time is not known")
         return local + (self._low + self._high) / 2
 
+    def bounds(self, local: float) -> tuple[float, float]:
+        """Between which times the other clock stands for sure. Raises ServerTimeUnknown before the first answer."""
+        self.at(local)
+        return local + self._low, local + self._high
+
 
 class Clock:
     """Time for the whole agent. Thread-safe."""
@@ -102,6 +107,15 @@ class Clock:
     def server_now(self) -> float:
         """Unix seconds by the API server's clock. Raises ServerTimeUnknown before its first answer."""
         return self.server_at(self.monotonic())
+
+    def server_bounds(self) -> tuple[float, float]:
+        """Between which times the API server's clock stands now; for evidence, which a guess must never contradict.
+
+        A process that has just started knows that clock to a second only. Raises ServerTimeUnknown before its first
+        answer.
+        """
+        with self._lock:
+            return self._server.bounds(self.monotonic())
 
     def server_at(self, monotonic: float) -> float:
         """The API server's unix time at a moment of ``monotonic``. Raises ServerTimeUnknown before its first answer."""

@@ -38,7 +38,7 @@ class Fingerprints:
         return {key: self._print(place + _sized(key) + value) for key, value in data.items()}
 
     def _print(self, message: bytes) -> str:
-        # A copy of what the key has begun, for hmac.digest lets other threads in, and then waits for its turn each time.
+        # A copy of what the key has begun: hmac.digest lets other threads in, and then waits for its turn each time.
         made = self.__begun.copy()
         made.update(message)
         return f"{self.key_id}:{base64.urlsafe_b64encode(made.digest())[:22].decode()}"

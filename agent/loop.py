@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import msgspec
@@ -107,15 +107,18 @@ class Agent:
     def load(self, ends: float) -> None:
         """Read everything once, without watching; vaults until ``ends`` (``clock.monotonic``) at the latest."""
         scopes = self._scopes()
-        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="list") as pool:
-            for message in pool.map(self._list, scopes):
+        secrets_read = max(number for number, scope in enumerate(scopes) if scope.resource == "secrets")
+        looks: list[Future[VaultAnswer]] = []
+        with ThreadPoolExecutor(2, "list") as lists, ThreadPoolExecutor(8, "sweep") as sweeps:
+            for number, message in enumerate(lists.map(self._list, scopes)):
                 self.inbox.put(message)
-        self.engine.take_in()
-        wanted = self.engine.wanted()
-        with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted))), thread_name_prefix="sweep") as pool:
-            looks = pool.map(lambda host: self._sweeper(host).look(frozenset(wanted[host]), ends), sorted(wanted))
-            for answer in looks:
-                self.inbox.put(answer)
+                if number == secrets_read:
+                    # A vault's answer explains a Secret only if it is newer; all the rest can be read meanwhile.
+                    self.engine.take_in()
+                    for host, names in sorted(self.engine.wanted().items()):
+                        looks.append(sweeps.submit(self._sweeper(host).look, frozenset(names), ends))
+            for look in looks:
+                self.inbox.put(look.result())
         self.engine.take_in()
         self.engine.settle()
         self.engine.full()

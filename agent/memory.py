@@ -72,6 +72,7 @@ class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     Kept, because it tells of the time before we looked: what ESO, the spec or the vault do later does not change it.
     """
+    lost_uid: str = ""  # of the object that went out of our sight, while there is none
 
 
 class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):

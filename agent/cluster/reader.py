@@ -108,7 +108,8 @@ class _Pages:
         items: list[Any] = []
         malformed: list[Malformed] = []
         size = 0
-        asked_at = self._conn.server_now()
+        self._conn.server_now()  # asked for, where it is not known yet
+        asked_at, _ = self._conn.clock.server_bounds()
         body = self._get(limit, "").body
         with ThreadPoolExecutor(1, "next-page") as ahead:
             while True:
@@ -130,7 +131,7 @@ class _Pages:
             items=items,
             resource_version=page.resource_version,
             asked_at=asked_at,
-            answered_at=self._conn.server_now(),
+            answered_at=self._conn.clock.server_bounds()[1],
             malformed=tuple(malformed),
             bytes=size,
         )

@@ -262,7 +262,7 @@ class Reflector:
             raise _Gone
         self._failures = 0
         self._version = event.resource_version or self._version
-        now = self._clock.server_now()
+        _, now = self._clock.server_bounds()
         if event.malformed is not None:
             self._tell(Spoiled(self._scope, event.malformed, now))
         elif event.type == "BOOKMARK":

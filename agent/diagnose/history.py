@@ -14,6 +14,7 @@ While a watch runs, each write arrives as one event and its interval is tight. A
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -53,7 +54,12 @@ def watched(memory: SecretMemory, view: SecretView, *, since: float, seen: float
     moved = view.touched > memory.touched or view.uid != memory.uid
     lo = max(since, view.touched) if moved else since
     hi = min(seen, view.touched + 1) if moved else seen
-    return _changed(memory, view, lo=min(lo, hi), hi=hi, born=lambda _: 0.0, between=None)
+    memory, keys = _back(memory, view), {}
+    for key in memory.keys.keys() | view.prints.keys():
+        old, value = _known(memory, key), view.prints.get(key, ABSENT)
+        written = Entry(value=value, lo=min(lo, hi), hi=hi)
+        keys[key] = old if value == old[0].value else _bounded((written, *old))
+    return _with(memory, view, keys)
 
 
 def after_gap(
@@ -66,17 +72,40 @@ def after_gap(
     """
     if view.uid == memory.uid and view.resource_version == memory.resource_version:
         return memory
-    if view.uid == memory.uid and view.touched == memory.touched and view.prints == current(memory):
+    # A second write in the second of the last one we saw moves no time either.
+    unmoved = view.touched == memory.touched and view.touched + 1 <= confirmed
+    if view.uid == memory.uid and unmoved and view.prints == current(memory):
         return replace(memory, resource_version=view.resource_version)
-    last_write = min(seen, view.touched + 1) if view.touched != memory.touched else seen
-    return _changed(memory, view, lo=confirmed, hi=max(confirmed, last_write), born=born, between=confirmed)
+    memory = _back(memory, view)
+    keys = {}
+    for key in memory.keys.keys() | view.prints.keys():
+        old, value = _known(memory, key), view.prints.get(key, ABSENT)
+        # That a key is gone moves no time.
+        hi = max(confirmed, seen if value == ABSENT else min(seen, view.touched + 1))
+        new = value != ABSENT and all(value != entry.value for entry in old)
+        earliest = born(key) if new else 0.0
+        if earliest > hi:
+            earliest = 0.0  # it was there before: no version has brought it, but somebody's hand
+        newest = Entry(value=value, lo=max(confirmed, earliest), hi=hi, born=earliest)
+        keys[key] = _bounded((newest, Entry(value=UNOBSERVED, lo=confirmed, hi=confirmed), *old))
+    return _with(memory, view, keys)
 
 
-def deleted(memory: SecretMemory, *, since: float, seen: float) -> SecretMemory:
-    """The Secret is gone: every key is absent from some time in between on."""
-    gone = Entry(value=ABSENT, lo=since, hi=seen)
-    keys = {key: old if old[0].value == ABSENT else _bounded((gone, *old)) for key, old in memory.keys.items()}
-    return replace(memory, uid="", resource_version="", keys=keys)
+def deleted(memory: SecretMemory, *, since: float, seen: float, gap: bool = False) -> SecretMemory:
+    """The Secret is not to be seen any more: every key is absent from some time in between on.
+
+    ``gap``: we had not been looking since ``since``, and it may have held anything before it went.
+    """
+    if not memory.uid and not gap:
+        return memory
+    gone, unseen = Entry(value=ABSENT, lo=since, hi=seen), Entry(value=UNOBSERVED, lo=since, hi=since)
+    keys = {}
+    for key, old in memory.keys.items():
+        if gap and [entry.value for entry in old[:2]] == [ABSENT, UNOBSERVED]:
+            keys[key] = (gone, *old[1:])  # absent at the end of the last gap, too: one gap with that
+        else:
+            keys[key] = _bounded((gone, unseen, *old) if gap else (gone, *old))
+    return replace(memory, uid="", resource_version="", keys=keys, lost_uid=memory.uid or memory.lost_uid)
 
 
 def current(memory: SecretMemory) -> dict[str, str]:
@@ -118,26 +147,30 @@ def _memory(view: SecretView, *, first_look: float, keys: dict[str, tuple[Entry,
     )
 
 
-def _changed(
-    memory: SecretMemory,
-    view: SecretView,
-    *,
-    lo: float,
-    hi: float,
-    born: Callable[[str], float],
-    between: float | None,
-) -> SecretMemory:
-    """Put the values of ``view`` on top; ``between``: begin of a span in which anything may have been there."""
-    keys: dict[str, tuple[Entry, ...]] = {}
-    for key in memory.keys.keys() | view.prints.keys():
-        old = memory.keys.get(key) or (Entry(value=ABSENT, lo=memory.first_look, hi=memory.first_look),)
-        value = view.prints.get(key, ABSENT)
-        if between is None:
-            keys[key] = old if value == old[0].value else _bounded((Entry(value=value, lo=lo, hi=hi), *old))
-            continue
-        earliest = born(key) if all(value != entry.value for entry in old) else 0.0
-        new = Entry(value=value, lo=max(lo, min(earliest, hi)), hi=hi, born=earliest)
-        keys[key] = _bounded((new, Entry(value=UNOBSERVED, lo=between, hi=between), *old))
+def _known(memory: SecretMemory, key: str) -> tuple[Entry, ...]:
+    """A key's history; one that was never seen was absent whenever we looked."""
+    if key in memory.keys:
+        return memory.keys[key]
+    absent = Entry(value=ABSENT, lo=memory.first_look, hi=memory.first_look)
+    gaps = [
+        (gap.lo, after.hi) for old in memory.keys.values() for after, gap in pairwise(old) if gap.value == UNOBSERVED
+    ]
+    if not gaps:
+        return (absent,)
+    begin, end = min(lo for lo, _ in gaps), max(hi for _, hi in gaps)
+    return (Entry(value=ABSENT, lo=end, hi=end), Entry(value=UNOBSERVED, lo=begin, hi=begin), absent)
+
+
+def _back(memory: SecretMemory, view: SecretView) -> SecretMemory:
+    """The very object that we took for deleted was only out of sight (without ESO's label), with whatever in it."""
+    if memory.uid or view.uid != memory.lost_uid:
+        return memory
+    return replace(
+        memory, keys={key: (replace(old[0], value=UNOBSERVED), *old[1:]) for key, old in memory.keys.items()}
+    )
+
+
+def _with(memory: SecretMemory, view: SecretView, keys: dict[str, tuple[Entry, ...]]) -> SecretMemory:
     return replace(
         memory,
         uid=view.uid,
@@ -145,6 +178,7 @@ def _changed(
         touched=view.touched,
         keys=keys,
         immutable=view.immutable,
+        lost_uid="",
     )
 
 

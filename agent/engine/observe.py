@@ -7,14 +7,14 @@ taken in only when the vaults have answered: `pending` holds such lists back unt
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from agent import mapping
 from agent.cluster.decode import Malformed
 from agent.cluster.reflector import Changed, Confirmed, Listed, Malfunction, Message, Recovered, Scope, Spoiled
 from agent.diagnose import history, sources
+from agent.engine.births import Births
 from agent.engine.world import World
 from agent.memory import Memory, NodeCache, SecretMemory, VersionSeen
 from agent.model import ObjectKey, SecretView, SourceKey, SourceState, VaultView
@@ -41,9 +41,8 @@ class Observer:
         self.heard: set[Scope] = set()  # scopes that were listed, or could not be
         self.pending: list[Listed] = []
         self._held: list[Message] = []  # what came on a scope of `pending` after its list
-        self.earliest_new: dict[
-            SourceKey, float
-        ] = {}  # over the last gap: `created` of the first version we had not seen
+        self._births = Births(world, memory)
+        self._ahead: dict[ObjectKey, Ahead] = {}
 
     def take(self, message: Message) -> None:
         """One message of a reflector."""
@@ -86,10 +85,8 @@ class Observer:
                 listed = versions(key)
                 if listed is not None:
                     seen = sources.learn_versions(seen, listed)
-                    newer = [v.created for v in listed if v.created > known.state.created]
-                    self.earliest_new[key] = min(newer, default=0.0)
-                else:
-                    self.earliest_new[key] = 0.0
+                newer = [v.created for v in listed or () if v.created > known.state.created]
+                seen = replace(seen, earliest=min(newer, default=0.0))
             elif known is None and state.present and not state.enabled:
                 seen = sources.learn_versions(seen, versions(key) or ())
             self.memory.sources[key] = seen
@@ -101,7 +98,6 @@ class Observer:
         for listed in pending:
             self._secrets_listed(listed, policy)
         if pending:
-            self.earliest_new.clear()
             held, self._held = self._held, []
             for message in held:
                 self.take(message)
@@ -129,39 +125,22 @@ class Observer:
             present.add(view.key)
             known = self.memory.secrets.get(view.key)
             if known is None:
-                fresh = history.first_look(view, at=listing.asked_at, absent_until=confirmed)
+                quiet = view.touched + 1 < listing.asked_at  # if not, what we see may be younger than our question
+                at = listing.asked_at if quiet else listing.answered_at
+                fresh = history.first_look(view, at=at, absent_until=confirmed)
                 self._remember(view.key, None, fresh)
             elif not _older(view, known):
                 since = confirmed if confirmed is not None else known.first_look
-                born = self._born(view, since, policy)
+                born = self._births.of(view, since, policy)
                 after = history.after_gap(known, view, confirmed=since, seen=listing.answered_at, born=born)
                 self._remember(view.key, known, after, deleted_at=since)
         for key, memory in list(self.memory.secrets.items()):
-            if key not in present and scope.namespace in (None, key.namespace) and memory.uid:
+            if key not in present and scope.namespace in (None, key.namespace) and (memory.uid or message.gap):
                 since = confirmed if confirmed is not None else memory.first_look
-                self._remember(key, memory, history.deleted(memory, since=since, seen=listing.answered_at))
+                self._remember(key, memory, history.deleted(memory, since=since, seen=listing.answered_at, gap=True))
         self.world.replace_all("secrets", scope.namespace, listing.items)
         self._lower[scope] = listing.asked_at
         self._confirm(scope, listing.asked_at)
-
-    def _born(self, view: SecretView, since: float, policy: Policy) -> Callable[[str], float]:
-        """Before when the new value of a key cannot have existed, from the versions that came during the gap."""
-        chains = [self.world.external_secrets[key] for key in self.world.chains_of_secret(view.key)]
-
-        def born(key: str) -> float:
-            times = []
-            for es in chains:
-                stores = [self.world.stores.get(store) for store in es.stores]
-                if es.spec_changed > since or any(store is None or store.changed > since for store in stores):
-                    return 0.0
-                for use in mapping.feeds(es, key):
-                    source = mapping.resolve(use, self.world.stores)
-                    if isinstance(source, SourceKey) and source in self.earliest_new:
-                        times.append(self.earliest_new[source])
-            earliest = min(times, default=0.0)
-            return max(0.0, earliest - policy.margins.vault) if earliest else 0.0
-
-        return born
 
     # ---------------------------------------------------------------------------------------------------- watches
 
@@ -170,7 +149,9 @@ class Observer:
         if scope.resource == "secrets":
             known = self.memory.secrets.get(obj.key)
             if message.type != "DELETED" and known is not None and _older(obj, known):
+                self._came_late(known, message)
                 return
+            self._ahead.pop(obj.key, None)
             self._secret_changed(scope, message)
         if message.type == "DELETED":
             self.world.drop(scope.resource, obj)
@@ -187,8 +168,27 @@ class Observer:
         if known is None or known.uid != view.uid or _older(view, known) or self.pending:
             return  # the watch tells
         # What the watch has yet to bring was written before this: neither its bounds nor the heartbeat move.
-        self._remember(view.key, known, history.watched(known, view, since=self._lower.get(scope, 0.0), seen=at))
+        since = self._lower.get(scope, 0.0)
+        ahead = self._ahead.setdefault(view.key, Ahead(known, []))
+        ahead.states.append((view, since, at))
+        self._remember(view.key, known, history.watched(known, view, since=since, seen=at))
         self.world.put("secrets", view)
+
+    def _came_late(self, known: SecretMemory, message: Changed) -> None:
+        """A state that was there before one which was read ahead of the watch: it takes its place in the history."""
+        view = message.object
+        ahead = self._ahead.get(view.key)
+        if ahead is None:
+            return
+        seen = min([message.observed_at, *(at for _, _, at in ahead.states)])
+        ahead.states.append((view, self._lower.get(message.scope, 0.0), seen))
+        ahead.states.sort(key=lambda state: int(state[0].resource_version))
+        memory = ahead.base
+        for state, since, at in ahead.states:
+            memory = history.watched(memory, state, since=since, seen=at)
+        kept = replace(memory, cache=known.cache, assumed_from=known.assumed_from)
+        if kept != known:
+            self._remember(view.key, known, kept)
 
     def _secret_changed(self, scope: Scope, message: Changed) -> None:
         view: SecretView = message.object
@@ -276,6 +276,13 @@ OPTIONAL_KINDS = frozenset({"pushsecrets"})
 def not_installed(message: Malfunction) -> bool:
     """The collection is not served because its kind is not installed: then there are no such objects."""
     return message.scope.resource in OPTIONAL_KINDS and message.trouble.cause == "not-found"
+
+
+class Ahead(NamedTuple):
+    """What was remembered of a Secret before it was read ahead of its watch, and the states since, oldest first."""
+
+    base: SecretMemory
+    states: list[tuple[SecretView, float, float]]  # each with the times after and before which it was written
 
 
 def _older(view: SecretView, known: SecretMemory) -> bool:

@@ -460,7 +460,8 @@ class Workloads:
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
             key=case.heal_key, since=heal.since, sources=heal.sources, clocks=heal.clocks, started=heal.started,
-            baseline=heal.baseline, recycled=heal.recycled, canary_passed=recovered or decision.why.startswith("the canary"),
+            baseline=heal.baseline, recycled=heal.recycled,
+            canary_passed=recovered or decision.why.startswith("the canary"),
         )  # fmt: skip
         context.remember_heal(case.key, again)
         return True

@@ -59,7 +59,8 @@ class World:
         self._pods_of_secret: defaultdict[SecretName, dict[ObjectKey, Pod]] = defaultdict(dict)
         self._pods_of_workload: defaultdict[WorkloadKey, dict[ObjectKey, Pod]] = defaultdict(dict)
         self._workload_of_pod: dict[ObjectKey, WorkloadKey] = {}
-        self._orphans: dict[ObjectKey, str] = {}  # pods whose ReplicaSet has not been seen yet -> its uid
+        self._orphans: defaultdict[str, set[ObjectKey]] = defaultdict(set)  # uid of a ReplicaSet not seen yet -> pods
+        self._shared: dict[WorkloadKey, WorkloadKey] = {}  # one object for all pods of a workload
 
     # ------------------------------------------------------------------------------------------------- questions
 
@@ -232,6 +233,8 @@ class World:
         for name in secrets_of(old):
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, name)))
         self._unlink_pod(old)
+        if old.owner is not None and old.owner.uid in self._orphans:
+            self._orphans[old.owner.uid].discard(old.key)
 
     def _unlink_pod(self, pod: Pod) -> None:
         for name in secrets_of(pod):
@@ -241,6 +244,7 @@ class World:
             self._pods_of_workload[workload].pop(pod.key, None)
             if not self._pods_of_workload[workload]:
                 del self._pods_of_workload[workload]
+                self._shared.pop(workload, None)
             self.dirty_workloads.add(workload)
 
     def _owner(self, pod: Pod) -> WorkloadKey:
@@ -250,10 +254,11 @@ class World:
         if owner.kind == "ReplicaSet":
             parent = self.replica_sets.get(owner.uid)
             if parent is None:
-                self._orphans[pod.key] = owner.uid
+                self._orphans[owner.uid].add(pod.key)
             elif parent.owner is not None:
-                return WorkloadKey(namespace, parent.owner.kind, parent.owner.name)
-        return WorkloadKey(namespace, owner.kind, owner.name)
+                owner = parent.owner
+        key = WorkloadKey(namespace, owner.kind, owner.name)
+        return self._shared.setdefault(key, key)
 
     def _put_workload(self, workload: Workload) -> None:
         if self.workloads.get(workload.key) != workload:
@@ -268,8 +273,7 @@ class World:
         known = replica_set.uid in self.replica_sets
         self.replica_sets[replica_set.uid] = replica_set
         if not known:
-            for key in [k for k, uid in self._orphans.items() if uid == replica_set.uid]:
-                del self._orphans[key]
+            for key in self._orphans.pop(replica_set.uid, ()):
                 pod = self.pods.get(key)
                 if pod is not None:
                     self._unlink_pod(pod)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
@@ -26,4 +27,4 @@ def vault_secret(key: str) -> str:
         raise BadKey("has an object type that ESO does not know (secret, cert and key it knows)")
     if not _NAME.fullmatch(name):
         raise BadKey("is no name that a vault secret can have (1 to 127 letters, digits and dashes)")
-    return name.lower()
+    return sys.intern(name.lower())

@@ -123,17 +123,17 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     """How the pods under way fare. None: they are done with, and the next step may be looked for."""
     if heal.stage == "restart" and not _stamped(case, heal):
         return None  # reserved, and never sent
-    evicted = {eviction.uid for eviction in heal.batch}
-    if any(not eviction.done for eviction in heal.batch) and not _all_gone(case, evicted):
-        present = {c.pod.uid for c in case.pods} & {e.uid for e in heal.batch if not e.done}
-        if present:
-            return None  # reserved, perhaps never sent: looked at anew, evicted again under the same uid if still due
-    new = [c for c in case.pods if c.pod.uid not in evicted and c.pod.created + 1 >= heal.batch_at]
+    here = {c.pod.uid for c in case.pods}
+    reserved = {eviction.uid for eviction in heal.batch}
+    evicted = {eviction.uid for eviction in heal.batch if eviction.done or eviction.uid not in here}
+    new = [c for c in case.pods if c.pod.uid not in reserved and c.pod.created + 1 >= heal.batch_at]
     if failure := next((f for c in new if (f := _failure(case, c))), None):
         return HaltNow(halt=_halt(case, "canary-failed", *failure))
     if blocked := next((b for c in new if (b := _blocked(c))), None):
         return HaltNow(halt=_halt(case, "canary-blocked", *blocked))
-    remaining = evicted & ({c.pod.uid for c in case.pods} | case.terminating)
+    if heal.batch and (not evicted or _unsent(case, heal)):
+        return None  # reserved, perhaps never sent: evicted again under the same uids where that is still due
+    remaining = evicted & (here | case.terminating)
     deadline = heal.batch_at + _ready_within(case)
     if remaining or not _replaced(case, heal, new):
         late = case.now > heal.batch_at + NO_REPLACEMENT
@@ -156,14 +156,16 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     if stuck := _cached(case):
         return HaltNow(halt=stuck)
     again = [c for c in new if c.state is State.STALE]
-    if again:
+    if again and heal.key == case.heal_key:  # else a newer version has come meanwhile: that is the next heal's
         text = f"was created after the change and is not fresh: {again[0].evidence}"
         return HaltNow(halt=_halt(case, "canary-failed", text, again[0].pod.key.name))
     return Passed(pods=len(heal.batch) or len(new))
 
 
-def _all_gone(case: RecycleCase, uids: set[str]) -> bool:
-    return not uids & {c.pod.uid for c in case.pods}
+def _unsent(case: RecycleCase, heal: HealMemory) -> list[PodCase]:
+    """Pods of the batch whose eviction was reserved, is not known to have happened, and is still due."""
+    undone = {eviction.uid for eviction in heal.batch if not eviction.done}
+    return [c for c in case.stale if c.pod.uid in undone]
 
 
 def _stamped(case: RecycleCase, heal: HealMemory) -> bool:
@@ -277,9 +279,8 @@ def _halt(case: RecycleCase, reason: str, detail: str, pod: str, *, remedy: str 
     elif reason == "canary-blocked":
         remedy = remedy or "not the secret's fault: make room for the pod, it goes on by itself"
     template = case.workload.template_digest if case.workload is not None else ""
-    return Halt(
-        reason=reason, detail=said, at=case.now, pod=pod, sources_key=case.heal_key, template=template, remedy=remedy
-    )
+    about = case.heal.key if case.heal is not None else case.heal_key
+    return Halt(reason=reason, detail=said, at=case.now, pod=pod, sources_key=about, template=template, remedy=remedy)
 
 
 def halt_ended(case: RecycleCase, halt: Halt) -> str:
@@ -307,10 +308,9 @@ def _choose(case: RecycleCase) -> RecycleDecision:
     broken = [c for c in case.stale if not c.pod.ready]
     stale = tuple(broken) if outside_window(case) else case.stale
     heal = case.heal
-    reserved = {e.uid for e in heal.batch if not e.done} if heal is not None else set()
-    if heal is not None and (again := [c for c in stale if c.pod.uid in reserved]):
+    if heal is not None and (again := [c for c in _unsent(case, heal) if c in stale]):
         # Reserved before a crash or a lost answer: the same pods, so that never more are under way than were meant.
-        return _evict(case, again, {"batches": "batch"}.get(heal.stage, heal.stage))
+        return _evict(case, again, heal.stage if heal.stage in ("broken", "canary") else "batch")
     if broken:
         return _evict(case, broken, "broken")
     if heal is not None and case.ready < min(heal.baseline, _wanted(case, heal)):

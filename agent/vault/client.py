@@ -83,14 +83,14 @@ class VaultClient:
 
         ``deadline`` is a moment of ``clock.monotonic``. Never raises for what the vault does: see ``trouble``.
         """
-        asked_at = self._pipe.clock.server_now()
+        asked_at, _ = self._pipe.clock.server_bounds()
         sources: dict[str, SourceState] = {}
         trouble = None
         try:
             sources = self._read(wanted, deadline)
         except (Failed, BadPage) as error:
             trouble = _trouble(error)
-        answered_at = self._pipe.clock.server_now()
+        _, answered_at = self._pipe.clock.server_bounds()
         return VaultView(
             host=self.host, asked_at=asked_at, answered_at=answered_at, sources=sources, trouble=trouble,
             nearest=self._nearest,

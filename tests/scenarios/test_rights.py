@@ -48,7 +48,8 @@ def _right(entry: AuditEntry) -> Right:
 def _asked(s: Scenario) -> tuple[set[Right], set[Right]]:
     """What the agent asked for: in its own namespace, and anywhere else."""
     audit = [e for e in s.call(lambda: list(s.sandbox.api.audit)) if e.user == "agent" and e.resource]
-    ledger, other = set(), set()
+    ledger: set[Right] = set()
+    other: set[Right] = set()
     for entry in audit:
         of_ledger = entry.namespace == AGENT_NAMESPACE and entry.resource in ("configmaps", "secrets")
         (ledger if of_ledger else other).add(_right(entry))

@@ -56,7 +56,7 @@ def _restarted(s: Scenario) -> None:
     assert stages(agent, "backend") == [("restart", 1)]
     assert healed(agent, "backend") == [1]
     first, second = [r for r in s.call(lambda: list(s.sandbox.kubelet.record)) if r.namespace == NS]
-    assert s.call(s.sandbox.kubelet.ended_at, first) > second.started_at
+    assert s.call(s.sandbox.kubelet.ended_at, first) > second.started_at  # type: ignore[operator]
     template = (s.get("Deployment", NS, "backend") or {})["spec"]["template"]
     assert "secret-drift-agent/restarted-at" in template["metadata"]["annotations"]
     assert "RolloutRestarted" in {event["reason"] for event in s.events(NS)}

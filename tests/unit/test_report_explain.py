@@ -48,9 +48,8 @@ def container(**more: Any) -> ContainerTold:
 
 def pod(name: str, *containers: ContainerTold, **more: Any) -> PodTold:
     """A ready one."""
-    return PodTold(
-        **({"name": name, "node": "node-1", "created": NOW - 3600, "ready": True, "containers": containers} | more)
-    )
+    usual: dict[str, Any] = {"name": name, "node": "node-1", "created": NOW - 3600, "ready": True}
+    return PodTold(**(usual | {"containers": containers} | more))
 
 
 TOLD = Told(
