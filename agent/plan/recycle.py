@@ -315,9 +315,9 @@ def _choose(case: RecycleCase) -> RecycleDecision:
         return _evict(case, broken, "broken")
     if heal is not None and case.ready < min(heal.baseline, _wanted(case, heal)):
         return _below(case, heal)
+    if _by_rollout(case):
+        return _restart(case)  # also where it was scaled down to one after its canary had passed
     if heal is None or not heal.canary_passed:
-        if _by_rollout(case):
-            return _restart(case)
         return _evict(case, sorted(stale, key=_order)[:1], "canary")
     size = batch_size(case.workload, len(case.pods))
     return _evict(case, sorted(stale, key=_order)[:size], "batch")
