@@ -167,6 +167,8 @@ class Observer:
         known = self.memory.secrets.get(view.key)
         if known is None or known.uid != view.uid or _older(view, known) or self.pending:
             return  # the watch tells
+        if view.resource_version == known.resource_version:
+            return  # nothing has been written that we do not know of
         # What the watch has yet to bring was written before this: neither its bounds nor the heartbeat move.
         since = self._lower.get(scope, 0.0)
         ahead = self._ahead.setdefault(view.key, Ahead(known, []))
@@ -180,9 +182,10 @@ class Observer:
         ahead = self._ahead.get(view.key)
         if ahead is None:
             return
-        seen = min([message.observed_at, *(at for _, _, at in ahead.states)])
+        # It was there at the latest when a later state was; what was read before it says nothing of it.
+        seen = min([message.observed_at, *(at for state, _, at in ahead.states if _version(state) > _version(view))])
         ahead.states.append((view, self._lower.get(message.scope, 0.0), seen))
-        ahead.states.sort(key=lambda state: int(state[0].resource_version))
+        ahead.states.sort(key=lambda state: _version(state[0]))
         memory = ahead.base
         for state, since, at in ahead.states:
             memory = history.watched(memory, state, since=since, seen=at)
@@ -283,6 +286,10 @@ class Ahead(NamedTuple):
 
     base: SecretMemory
     states: list[tuple[SecretView, float, float]]  # each with the times after and before which it was written
+
+
+def _version(view: SecretView) -> int:
+    return int(view.resource_version)
 
 
 def _older(view: SecretView, known: SecretMemory) -> bool:

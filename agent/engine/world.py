@@ -22,6 +22,7 @@ from agent.model import (
     SecretStore,
     SecretView,
     SourceKey,
+    SourceUse,
     StoreKey,
     Trouble,
     VaultView,
@@ -106,7 +107,7 @@ class World:
             self._nodes_ready = frozenset(node.name for node in self.nodes.values() if node.ready)
         return self._nodes_ready
 
-    def sources_of(self, es: ExternalSecret) -> list[tuple[Any, SourceKey | str]]:
+    def sources_of(self, es: ExternalSecret) -> list[tuple[SourceUse, SourceKey | str]]:
         """Each use of the spec with the vault secret it means, or the reason why that is not known."""
         return [(use, mapping.resolve(use, self.stores)) for use in es.uses]
 
