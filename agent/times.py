@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+
+LONGEST = 1e12
+"""Seconds; a span beyond this is nobody's and would only be a row of digits."""
 
 
 def stamp(at: float) -> str:
@@ -13,8 +17,10 @@ def stamp(at: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """A span as ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``8 d 4 h``."""
-    whole = max(0, int(seconds))
+    """A span as ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``8 d 4 h``; whatever the cluster claims, never an error."""
+    if not math.isfinite(seconds):
+        return "an unknown time"
+    whole = max(0, int(min(seconds, LONGEST)))
     days, rest = divmod(whole, 86400)
     hours, rest = divmod(rest, 3600)
     minutes, left = divmod(rest, 60)

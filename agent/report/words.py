@@ -6,7 +6,6 @@ printable characters.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from functools import singledispatch
 
@@ -80,11 +79,9 @@ def shortened(text: str, most: int) -> str:
 
 def span(seconds: float) -> str:
     """``0.4 s``, ``12 s``, ``3 min 20 s``; tenths below ten seconds."""
-    if not math.isfinite(seconds):
-        return "an unknown time"
     if 0 <= seconds < 9.95 and seconds != int(seconds):
         return f"{seconds:.1f} s"
-    return ago(min(seconds, 1e12))
+    return ago(seconds)
 
 
 def listed(items: Iterable[str], most: int = 8) -> str:
