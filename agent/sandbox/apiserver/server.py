@@ -289,6 +289,8 @@ class ApiServer:
         try:
             await response.prepare(request)
             await self._watches.pump(watcher, response.write)
+        except ConnectionResetError:
+            pass  # the client went away: nobody is left to be told
         finally:
             self._watches.stop(watcher)
         return response
