@@ -1,0 +1,171 @@
+"""Heals that are interrupted: the agent's process ends at each of its requests in turn, and another one goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+from support.killing import KillPoint, Request
+from support.processes import Result
+from support.scenario import Scenario, Write
+
+from agent.sandbox.apiserver import AuditEntry
+from agent.sandbox.apiserver.kinds import KINDS
+from agent.sandbox.client import Object
+from agent.sandbox.world import AGENT_NAMESPACE, Options, Sandbox
+
+Phase = Literal["before", "after"]
+DEAD = 5.0
+"""Seconds between the end of one process and the start of the next."""
+_PODS = next(kind for kind in KINDS if kind.kind == "Pod")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The n-th request (from 1) of a kind within one run, and whether it is still heard. ``n`` 0: nowhere."""
+
+    kind: str
+    n: int
+    phase: Phase
+
+    def __str__(self) -> str:
+        return f"{self.phase} {self.kind} #{self.n}"
+
+
+NOWHERE = Point("", 0, "before")
+
+
+def kind_of(request: Request) -> str:
+    """What requests are counted by: the same in every run, whatever the pods are called and the Events say."""
+    if request.resource == "events":
+        return "events"
+    own = f" {request.name}" if request.namespace == AGENT_NAMESPACE else ""
+    return f"{request.verb} {request.resource}{own}"
+
+
+def is_change(request: Request) -> bool:
+    """Whether it changes what anybody decides on. Events are told by a thread of its own, and nothing rests on them."""
+    return request.is_write and request.resource != "events"
+
+
+def points(seen: Sequence[Request]) -> list[Point]:
+    """Where to end a process that would do these requests.
+
+    Before and after each one that changes something, and at each read between two of these; a read has no after, since
+    it leaves the world as it was. Reads before the first action are alike, and so are watches, and Events: one of each.
+    """
+    found: dict[Point, None] = {}
+    counted: Counter[str] = Counter()
+    alike: set[str] = set()
+    acted = False
+    for request in seen:
+        kind, change = kind_of(request), is_change(request)
+        counted[kind] += 1
+        acted |= change and request.namespace != AGENT_NAMESPACE
+        if not change and (not acted or request.verb == "watch" or kind == "events"):
+            if (what := kind.split()[0]) in alike:
+                continue
+            alike.add(what)
+        for phase in ("before", "after") if change else ("before",):
+            found[Point(kind, counted[kind], phase)] = None
+    return list(found)
+
+
+@dataclass
+class Watched(KillPoint):
+    """Kills at a point, and notes at each eviction how many other pods of the namespace were ready."""
+
+    left: list[int] = field(default_factory=list)
+    sandbox: Sandbox | None = None
+
+    def install(self, sandbox: Sandbox) -> None:
+        """Watch from now on."""
+        self.sandbox = sandbox
+        super().install(sandbox)
+
+    def _of_api(self, phase: Phase, entry: AuditEntry) -> None:
+        if phase == "before" and entry.user == "agent" and entry.subresource == "eviction" and self.sandbox:
+            pods = [stored.decoded() for stored in self.sandbox.api.store.scan(_PODS, entry.namespace)]
+            self.left.append(sum(_serves(pod) for pod in pods if pod["metadata"]["name"] != entry.name))
+        super()._of_api(phase, entry)
+
+
+def _serves(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+@dataclass
+class Heal:
+    """What came of one `once` that may have been interrupted, and of the one that went on."""
+
+    seen: list[Request]
+    was_hit: bool
+    result: Result
+    writes: list[Write]
+    left: list[int]
+    """For each eviction that was sent: how many other pods were ready."""
+
+    def evicted(self) -> list[str]:
+        """Pods that were evicted, in order."""
+        return [where for _, _, sub, where in self.writes if sub == "eviction"]
+
+    def others(self) -> list[Write]:
+        """All else that was written."""
+        return [write for write in self.writes if write[2] != "eviction"]
+
+
+def heal(s: Scenario, point: Point) -> Heal:
+    """`once`, ended at a point if it comes there; then another, which is left alone."""
+    before = len(s.writes())
+    first = _watch(s, point)
+    result = s.once()
+    left = first.left
+    if first.hit is not None:
+        assert result.code < 0, f"killed, and it ended with {result.code}"
+        s.advance(DEAD)
+        second = _watch(s, NOWHERE)
+        result = s.once()
+        left += second.left
+    return Heal(list(first.seen), first.hit is not None, result, s.writes()[before:], left)
+
+
+def _watch(s: Scenario, point: Point) -> Watched:
+    watched = Watched(
+        point.n, point.phase, lambda request: not point.n or kind_of(request) == point.kind, s.latest_pid
+    )  # fmt: skip
+    s.call(watched.install, s.sandbox)
+    return watched
+
+
+class Crashing:
+    """Worlds whose agents are ended at given points, one round after another.
+
+    A round begins and ends at rest. Those of one world follow each other, so damage of any kind is carried on.
+    """
+
+    def __init__(self, options: Options | None, make: Callable[[Scenario], None]) -> None:
+        self._options, self._make = options, make
+
+    def each(self, play: Callable[[Scenario, int, Point], object], chosen: Sequence[Point], *, worlds: int) -> None:
+        """Play a round for each point, dealt to so many worlds at once. Raises what the rounds raise, all of it."""
+
+        def several(mine: Sequence[Point]) -> None:
+            with Scenario(self._options) as s:
+                self._make(s)
+                for number, point in enumerate(mine, start=1):
+                    try:
+                        play(s, number, point)
+                    except BaseException as error:
+                        error.add_note(f"the agent was ended {point}, in round {number} of {[str(p) for p in mine]}")
+                        raise
+
+        with ThreadPoolExecutor(worlds) as pool:
+            done = [pool.submit(several, chosen[start::worlds]) for start in range(min(worlds, len(chosen)))]
+        errors = [error for each in done if (error := each.exception())]
+        if errors:
+            raise errors[0] if len(errors) == 1 else BaseExceptionGroup("rounds failed", errors)
