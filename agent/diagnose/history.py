@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
 from agent.model import SecretView
 
-FOREVER_AGO = float("-inf")
+FOREVER_AGO = 0.0
+"""A time before all others. Finite, because histories are kept as JSON, which knows no infinity."""
 KEPT_ENTRIES = 16
 """Per key; what is older becomes one UNOBSERVED entry. Sixteen changes outlive the pods of any sane rotation."""
 

@@ -7,8 +7,8 @@ agent gets what API server, vault and node would show it: whole seconds, clocks 
 from __future__ import annotations
 
 import math
-from copy import copy
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from agent.diagnose.chain import diagnose
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.observe import Observer
 from agent.engine.world import World
+from agent.ledger import shards
 from agent.memory import ChainMemory, Memory, SecretMemory, VersionSeen
 from agent.model import (
     ContainerRun,
@@ -489,7 +490,12 @@ STORE_OBJECT = SecretStore(key=STORE, provider="azurekv", host=HOST, changed=BEG
 
 
 def _copy(memory: Memory) -> Memory:
-    fresh = copy(memory)
-    for table in ("heartbeat", "sources", "secrets", "chains", "heals"):
-        setattr(fresh, table, dict(getattr(memory, table)))
-    return fresh
+    """As the ledger brings it back: encoded and decoded, so that what does not survive that is found missing."""
+    tables = {"history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals}
+    back: dict[str, Any] = {
+        table: shards.decode(table, shards.encode(table, entries, 1, "key"))[0] for table, entries in tables.items()
+    }
+    return Memory(
+        heartbeat=dict(memory.heartbeat), secrets=back["history"], sources=back["sources"], chains=back["chains"],
+        heals=back["heals"],
+    )  # fmt: skip
