@@ -125,7 +125,10 @@ class Started:
 
     def _code(self, agent: Agent, findings: Sequence[Finding]) -> int:
         self._say_troubles(agent)
-        if any(finding.is_drift for finding in findings):
+        halted = agent.engine.workloads.halted()
+        for workload, halt in halted.items():
+            complain(f"{workload.kind} {workload} is halted", f"{halt.reason}: {halt.detail}", halt.remedy)
+        if halted or any(finding.is_drift for finding in findings):
             return EXIT_DRIFT
         return EXIT_ERROR if agent.engine.troubles else EXIT_OK
 

@@ -20,7 +20,7 @@ from agent.engine.context import Context
 from agent.engine.logs import LogWatch
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, Halted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
-from agent.memory import Eviction, HealMemory
+from agent.memory import Eviction, Halt, HealMemory
 from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
@@ -74,6 +74,15 @@ class Workloads:
             for workload, verdicts in by_workload.items():
                 found[workload].update((v.pod_uid, v.container) for v in verdicts if v.state is State.STALE)
         return {workload: len(containers) for workload, containers in found.items() if containers}
+
+    def halted(self) -> dict[WorkloadKey, Halt]:
+        """Workloads whose recycling stopped and is not judged to go on: somebody or something must change first."""
+        found = {}
+        for key, heal in sorted(self.context.memory.heals.items()):
+            pair = self.decision(key) if heal.halt is not None else None
+            if heal.halt is not None and pair is not None and not isinstance(pair[1], EndHalt):
+                found[key] = heal.halt
+        return found
 
     # ------------------------------------------------------------------------------------------------------ case
 

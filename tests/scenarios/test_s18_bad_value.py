@@ -11,7 +11,8 @@ from support.worlds import at_rest, next_second, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.actors.kubelet import Settings
-from agent.sandbox.world import Options
+from agent.sandbox.client import SECRETS
+from agent.sandbox.world import AGENT_NAMESPACE, Options
 
 NS = "shop"
 FORCE_SYNC = ("patch", "externalsecrets", "", f"{NS}/app-secrets")
@@ -96,6 +97,27 @@ def test_s18_a_bad_value_stops_at_the_canary_and_the_page_says_what_to_go_back_t
         assert len(s.evicted(NS)) == 1
         assert again.lines(workload="backend", reason="canary-failed"), "a page must not resolve by a restart"
         assert sample(s.metrics(again), "secret_drift_halted", **HALTED) == 1
+
+
+def test_s18_once_does_not_call_a_halted_workload_done_though_its_history_is_lost() -> None:
+    """Where no pod can be proved stale any more, the halt alone is drift that remains: `once` and `scan` end with 2."""
+    with Scenario(SLOW_BACKOFF) as s:
+        _world(s)
+        s.policy()
+        agent = watching(s)
+        _halt(s, agent)
+        agent.stop()
+        for stored in s.objects("Secret", AGENT_NAMESPACE):
+            if "history" in stored["metadata"]["name"]:
+                s.run(s.sandbox.admin.delete(SECRETS, AGENT_NAMESPACE, stored["metadata"]["name"]))
+
+        once, scan = s.once(), s.scan()
+
+        for ended in (once, scan):
+            assert ended.code == 2, ended.out + ended.err
+            assert "0 drifts, 1 suspect" in ended.out
+            assert f"Deployment {NS}/backend is halted: canary-failed: pod " in ended.err
+        assert len(s.evicted(NS)) == 1
 
 
 def test_s18_a_canary_that_stays_unready_fails_when_its_time_is_over() -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from msgspec.structs import replace
+from support.ledgers import as_read_back
 
 from agent import policy as policies
 from agent.cluster.reader import Listing
@@ -19,7 +19,6 @@ from agent.diagnose.chain import diagnose
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.observe import Observer
 from agent.engine.world import World
-from agent.ledger import shards
 from agent.memory import ChainMemory, Memory, SecretMemory, VersionSeen
 from agent.model import (
     ContainerRun,
@@ -312,7 +311,7 @@ class Timeline:
     def begin(self) -> None:
         """The agent's process starts, with the ledger as last saved."""
         if self.observer is None:
-            self.memory = _copy(self.saved)
+            self.memory = as_read_back(self.saved)
             self.observer = Observer(World(), self.memory, on_malformed=lambda _: None)
             self.list()
 
@@ -359,7 +358,7 @@ class Timeline:
     def save(self) -> None:
         """The ledger is written."""
         if self.observer is not None and not self.pending:
-            self.saved = _copy(self.memory)
+            self.saved = as_read_back(self.memory)
 
     def stop(self) -> None:
         """The process ends; what was not saved is lost."""
@@ -487,15 +486,3 @@ class Timeline:
 
 
 STORE_OBJECT = SecretStore(key=STORE, provider="azurekv", host=HOST, changed=BEGIN - 1e6)
-
-
-def _copy(memory: Memory) -> Memory:
-    """As the ledger brings it back: encoded and decoded, so that what does not survive that is found missing."""
-    tables = {"history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals}
-    back: dict[str, Any] = {
-        table: shards.decode(table, shards.encode(table, entries, 1, "key"))[0] for table, entries in tables.items()
-    }
-    return Memory(
-        heartbeat=dict(memory.heartbeat), secrets=back["history"], sources=back["sources"], chains=back["chains"],
-        heals=back["heals"],
-    )  # fmt: skip
