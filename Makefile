@@ -12,16 +12,19 @@ VENV = .venv
 READY = $(VENV)/.ready
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test test-crashes lint bench lock clean
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 demo: $(READY) ## the agent heals the embedded world before your eyes
 	@$(BIN)/secret-drift-agent demo
 
 test: $(READY) ## every test that needs nothing but Python
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+
+test-crashes: $(READY) ## S29 at length: the agent is killed around each single call of each kind of heal
+	@$(BIN)/python -m pytest -n $(JOBS) -q tests/scenarios/test_s29_crashes.py --every-call $(ARGS)
 
 lint: $(READY) ## lint, format, types, direction of imports, freshness of the locks
 	$(BIN)/ruff check .

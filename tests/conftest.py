@@ -1,1 +1,16 @@
-"""Makes the package ``support`` importable by every test: pytest puts this file's directory on the path."""
+"""Options of the suite. pytest puts this directory on the path, so that every test can import ``support``."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What takes longer than the suite should, and proves no world that the suite does not."""
+    parser.addoption("--every-call", action="store_true", help="S29 kills the agent around each single call")
+
+
+@pytest.fixture
+def every_call(request: pytest.FixtureRequest) -> bool:
+    """Whether the agent is to be killed around each single call."""
+    return bool(request.config.getoption("--every-call"))

@@ -51,11 +51,13 @@ def is_change(request: Request) -> bool:
     return request.is_write and request.resource != "events"
 
 
-def points(seen: Sequence[Request]) -> list[Point]:
+def points(seen: Sequence[Request], *, every_call: bool) -> list[Point]:
     """Where to end a process that would do these requests.
 
-    Before and after each one that changes something, and at each read between two of these; a read has no after, since
-    it leaves the world as it was. Reads before the first action are alike, and so are watches, and Events: one of each.
+    ``every_call``: before and after each one that changes something, and at each read; a read has no after, since it
+    leaves the world as it was. Else one point for each world in which a process can be dead: calls between two changes
+    leave the same one, and so does what comes after a change of the ledger and what comes before the next. Reads before
+    the first action are alike in both, and so are watches, and Events: one of each.
     """
     found: dict[Point, None] = {}
     counted: Counter[str] = Counter()
@@ -64,12 +66,14 @@ def points(seen: Sequence[Request]) -> list[Point]:
     for request in seen:
         kind, change = kind_of(request), is_change(request)
         counted[kind] += 1
-        acted |= change and request.namespace != AGENT_NAMESPACE
-        if not change and (not acted or request.verb == "watch" or kind == "events"):
-            if (what := kind.split()[0]) in alike:
+        action = change and request.namespace != AGENT_NAMESPACE
+        acted |= action
+        if not change and (not acted or request.verb == "watch" or kind == "events" or not every_call):
+            what = kind.split()[0] if every_call else "reads and Events"
+            if what in alike:
                 continue
             alike.add(what)
-        for phase in ("before", "after") if change else ("before",):
+        for phase in ("before", "after") if action or (change and every_call) else ("before",):
             found[Point(kind, counted[kind], phase)] = None
     return list(found)
 
