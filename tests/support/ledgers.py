@@ -10,7 +10,12 @@ from agent.memory import Memory
 
 def as_read_back(memory: Memory) -> Memory:
     """The memory as the next process finds it: encoded and decoded, so that what does not survive that is missing."""
-    tables = {"history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals}
+    tables: dict[str, dict[Any, Any]] = {
+        "history": memory.secrets,
+        "sources": memory.sources,
+        "chains": memory.chains,
+        "heals": memory.heals,
+    }
     back: dict[str, Any] = {
         table: shards.decode(table, shards.encode(table, entries, 1, "key"))[0] for table, entries in tables.items()
     }
