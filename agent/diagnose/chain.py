@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from agent import mapping
-from agent.diagnose import containers, history, sources, upstream
+from agent.diagnose import containers, history, running, upstream
 from agent.diagnose.containers import Span
 from agent.diagnose.view import ChainReport, ChainView, Upstream
 from agent.memory import Entry, SecretMemory
@@ -197,25 +197,18 @@ class _Judge:
         )
 
     def _versions(self, key: str, at: Span) -> tuple[tuple[SourceKey, tuple[float, ...]], ...]:
-        entries = self.memory.keys.get(key) or containers.unknown_key()
-        might = containers.held(entries, self.memory.first_look, at)
-        return tuple(_versions_of(self.view, key, might.entries, self.policy))
-
-
-def _versions_of(
-    view: ChainView, key: str, might: tuple[tuple[Entry, float], ...], policy: Policy
-) -> Iterator[tuple[SourceKey, tuple[float, ...]]]:
-    """Per source of the key: the versions that can have been the newest when one of these entries was written."""
-    feeding = set(mapping.feeds(view.es, key))
-    for use, source in view.resolved:
-        known = view.sources.get(source)
-        if use not in feeding or known is None:
-            continue
-        margin = policy.margins.vault
-        found: dict[float, None] = {}
-        for entry, _ in might:
-            found.update(dict.fromkeys(sources.versions_between(known, entry.lo - margin, entry.hi + margin)))
-        yield source, tuple(sorted(found))
+        """Per source of the key: the versions that this container may run, as far as they are known."""
+        feeding = set(mapping.feeds(self.view.es, key))
+        found: dict[SourceKey, tuple[float, ...]] = {
+            source: () for use, source in self.view.resolved if use in feeding and source in self.view.sources
+        }
+        assumed = at.lo > self.assumed_from
+        for source, might in running.of_key(
+            self.view, self.memory, key, at, self.policy, assumed=assumed, settled=True
+        ):
+            if source in found:
+                found[source] = tuple(sorted(might.versions))
+        return tuple(found.items())
 
 
 def _assumed_from(view: ChainView, memory: SecretMemory, policy: Policy) -> float:

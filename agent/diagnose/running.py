@@ -53,14 +53,15 @@ def versions(
             span = Span(now, now)  # a plain volume follows the Secret
         for key in containers.keys_used(use, memory):
             assumed = span.lo > assumed_from
-            for source, might in _of_key(view, memory, key, span, policy, assumed=assumed, settled=settled):
+            for source, might in of_key(view, memory, key, span, policy, assumed=assumed, settled=settled):
                 found[source] = _either(found.get(source), might)
     return found
 
 
-def _of_key(
+def of_key(
     view: ChainView, memory: SecretMemory, key: str, span: Span, policy: Policy, *, assumed: bool, settled: bool
 ) -> Iterable[tuple[SourceKey, Might]]:
+    """Per vault secret that feeds one key: what a container that resolved it in ``span`` runs; see ``versions``."""
     entries = memory.keys.get(key)
     if entries is None:
         return
