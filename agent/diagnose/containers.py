@@ -88,14 +88,18 @@ def keys_used(use: Use, memory: SecretMemory) -> Iterable[str]:
 
 
 def held(entries: tuple[Entry, ...], first_look: float, at: Span) -> Held:
-    """The entries whose time can overlap the span. An entry ends at the latest when the next has begun for sure."""
+    """The entries whose time can overlap the span. An entry ends at the latest when the next has begun for sure.
+
+    That moment is no longer the entry's own: it is the end of the whole second, or the answer, before which the next
+    one had been written. So a pod of the very next second got the next one.
+    """
     found = []
     ends = float("inf")
     for entry in entries:
-        if entry.lo <= at.hi and at.lo <= ends:
+        if entry.lo <= at.hi and at.lo < ends:
             found.append((entry, ends))
         ends = entry.hi
-        if at.lo > ends:
+        if at.lo >= ends:
             break
     return Held(tuple(found), before_us=at.lo <= first_look)
 

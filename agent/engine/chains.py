@@ -148,6 +148,10 @@ class Chains:
         view = self._with_cause(view)
         now = self.context.now
         report = diagnose(view, self.context.policy, now)
+        if self._may_be_behind(key, report):
+            self._read_ahead(view)
+            view = self._with_cause(self.view(key) or view)
+            report = diagnose(view, self.context.policy, now)
         by_workload: defaultdict[WorkloadKey, list[ContainerVerdict]] = defaultdict(list)
         for verdict in report.verdicts:
             pod = self.context.world.pods.get(verdict.pod)
@@ -172,6 +176,12 @@ class Chains:
         if report.wake_at is not None:
             self.context.timers.set(key, report.wake_at)
         return touched | set(by_workload) | {self.context.world.workload_of(pod) for pod in view.pods}
+
+    def _may_be_behind(self, key: ObjectKey, report: ChainReport) -> bool:
+        """A key is missing that was not before: as a rule ESO has written it, and only the Secret's watch is late."""
+        before = self.findings.get(key)
+        missing = any(finding.kind is Kind.MISSING_KEY for finding in report.findings)
+        return missing and before is not None and f"{Link.SECRET.value}/{Kind.MISSING_KEY.value}" not in before
 
     def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], view: ChainView, now: float) -> None:
         memory = self.context.chain_memory(key)
@@ -382,7 +392,7 @@ class Chains:
         context.timers.set(es.key, attempt.at + timeout + 0.1)
 
     def _read_ahead(self, view: ChainView) -> None:
-        """Read the Secret that ESO wrote before it acknowledged: its watch may be behind that of ExternalSecrets."""
+        """Read the Secret that ESO wrote before its status said so: its watch may be behind that of ExternalSecrets."""
         context = self.context
         if context.fingerprints is None:
             return

@@ -7,6 +7,7 @@ from support.told import findings, healed, refusals, stages
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.apiserver.faults import FaultRule
 
 NS = "klinematrix-test"
 ONE = {"MONGODB_URI": "mongodb-connection-string-test"}
@@ -47,3 +48,29 @@ def test_s04_eso_applies_the_edit_and_only_who_takes_all_keys_is_recycled() -> N
         assert refusals(agent) == []
         assert ("container", "stale-pod") in findings(agent)
         assert not {"suspect", "changed-elsewhere", "missing-key"} & {kind for _, kind in findings(agent)}
+
+
+def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing() -> None:
+    """While our watch of Secrets is silent, ESO's word that it has synced lets us read the Secret instead."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {f"klinematrix-test-kv/{name}": f"value of {name}" for name in ALL.values()},
+            [b.secret_store("klinematrix-test-kv", NS), b.external_secret("app-secrets", NS, ONE)],
+            [b.deployment("backend", NS, 1, env_from=["app-secrets"])],
+            NS,
+        )
+        s.policy(vaults=["klinematrix-test-kv"])
+        agent = watching(s)
+        silent = FaultRule(effect="half-open", user="agent", verb="watch", resource="secrets")
+        s.call(s.sandbox.api.faults.add, silent)
+
+        s.apply(b.external_secret("app-secrets", NS, ALL))
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+
+        assert s.secret(NS, "app-secrets") == {key: f"value of {name}".encode() for key, name in ALL.items()}
+        for key, name in ALL.items():
+            assert s.all_hold(NS, "backend", "app-secrets", key, f"value of {name}")
+        assert s.writes() == [("patch", "deployments", "", f"{NS}/backend")]
+        assert refusals(agent) == []
+        assert not {"changed-elsewhere", "missing-key"} & {kind for _, kind in findings(agent)}

@@ -62,6 +62,8 @@ class Scenario:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if isinstance(error, AssertionError):
+                error.add_note(self.state())  # a failure that comes once in a hundred runs must tell all it can
             for process in self.processes:
                 if not process.ended:
                     process.kill()
@@ -182,7 +184,7 @@ class Scenario:
             if self.sandbox.problems:
                 raise ExceptionGroup("actors of the sandbox failed", list(self.sandbox.problems))
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {timeout} s: {why}\n{self.state()}")
+                raise AssertionError(f"not within {timeout} s: {why}")
             time.sleep(0.02)
         return answer
 

@@ -145,7 +145,8 @@ HISTORY = (entry("b", 200, 210), entry("a", 100, 100), entry("x", 50, 50))
     ("lo", "hi", "expected"),
     [
         (211, 220, State.FRESH),
-        (210, 220, State.SUSPECT),  # the write may have been at 210
+        (210, 220, State.FRESH),  # by 210 the write had been done
+        (209, 220, State.SUSPECT),
         (190, 200, State.SUSPECT),
         (190, 199, State.STALE),
         (101, 199, State.STALE),
@@ -157,7 +158,7 @@ HISTORY = (entry("b", 200, 210), entry("a", 100, 100), entry("x", 50, 50))
 def test_a_container_is_judged_by_all_that_was_there_while_it_can_have_resolved(
     lo: float, hi: float, expected: State
 ) -> None:
-    """All current is fresh, none is stale, both is suspect; the ends of an interval belong to it."""
+    """All current is fresh, none is stale, both is suspect; a value is gone when the next had been written for sure."""
     assert containers.judge(HISTORY, 50, Span(lo, hi), before_us=State.SUSPECT) is expected
 
 
@@ -176,6 +177,13 @@ def test_before_our_first_look_lies_what_is_assumed_or_suspect_while_its_value_i
 ) -> None:
     """Who resolved before we looked is never stale while nothing has changed: installing restarts nothing."""
     assert containers.judge((entry("x", 50, 50),), 50, Span(lo, hi), before_us=before_us) is expected
+
+
+def test_a_pod_of_the_next_second_has_what_was_written_in_this_one() -> None:
+    """The moment by which a value had been written for sure no longer belongs to the one before."""
+    history = (entry("new", 100.3, 101), entry("old", 50, 50))
+    assert containers.judge(history, 50, Span(101, 103), before_us=State.SUSPECT) is State.FRESH
+    assert containers.judge(history, 50, Span(100, 103), before_us=State.SUSPECT) is State.SUSPECT
 
 
 def test_a_value_that_came_back_is_no_drift_for_who_started_on_it() -> None:
