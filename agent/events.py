@@ -128,7 +128,7 @@ class StagePassed(Event, frozen=True, kw_only=True):
 
 
 class Halted(Event, frozen=True, kw_only=True):
-    """All evictions of the workload stop. ``versions`` names what changed; ``remedy`` what to do."""
+    """All evictions of the workload stop. ``detail``: what failed, which versions changed; ``remedy``: what to do."""
 
     workload: WorkloadKey
     reason: str

@@ -216,7 +216,7 @@ def _(event: ev.StagePassed) -> str:
 
 @phrase.register
 def _(event: ev.Halted) -> str:
-    pod = f" (pod {event.pod})" if event.pod else ""
+    pod = f" (pod {event.pod})" if event.pod and event.pod not in event.detail else ""
     return _joined(f"recycling halted, {event.reason}{pod}: {event.detail}", event.remedy)
 
 

@@ -108,6 +108,18 @@ def test_a_halt_names_the_pod_the_reason_and_what_to_do(stderr: Stderr) -> None:
     )
 
 
+def test_a_pod_that_the_detail_names_is_not_named_twice(stderr: Stderr) -> None:
+    """One line at three in the morning says each thing once."""
+    configure("json")
+    Log()(
+        ev.Halted(
+            at=NOW, workload=BACKEND, reason="canary-failed", detail="pod backend-7: it crash-loops", pod="backend-7",
+            remedy="",
+        )
+    )  # fmt: skip
+    assert lines(stderr)[0]["event"].count("backend-7") == 1
+
+
 def test_below_the_level_nothing_is_written(stderr: Stderr) -> None:
     """A steady world is silent at info, and tells of each comparison at debug."""
     quiet = ev.CycleEnded(at=NOW, cycle=4, seconds=0.23, chains=2, links={}, stale_containers={}, findings=1)
