@@ -97,7 +97,7 @@ def workload_step(
         case EndHalt():
             return StepTold(step="under-way", detail=f"the halt ends: {decision.why}")
         case Finish():
-            return StepTold(step="none", detail="the recycling is done: every container runs the current value")
+            return StepTold(step="none", detail="the recycling is done: no container is known to run an old value")
     if report.containers is State.AWAITING:
         return StepTold(step="none", detail="nothing before the Secret is what it should be")
     if any(pod.state in (State.SUSPECT, State.UNKNOWN) for pod in case.pods):

@@ -229,14 +229,15 @@ def _(event: ev.HaltEnded) -> str:
 def _(event: ev.Healed) -> str:
     recycled = counted(event.pods, "pod")
     return (
-        f"every container runs the current value: {recycled} recycled, {span(event.seconds)} after the drift was seen"
+        f"no container is known to run an old value any more: {recycled} recycled, {span(event.seconds)} after the"
+        " drift was seen"
     )
 
 
 @phrase.register
 def _(event: ev.Propagated) -> str:
-    where = "has come to every container" if event.stage == "total" else "has come to the Secret"
-    return f"the newest version of {event.source} {where} {span(event.seconds)} after it was created"
+    where = "every container that may be recycled" if event.stage == "total" else "the Secret"
+    return f"the newest version of {event.source} has come to {where} {span(event.seconds)} after it was created"
 
 
 @phrase.register

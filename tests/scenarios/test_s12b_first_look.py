@@ -1,0 +1,88 @@
+"""S12b: the first run ever, in a cluster whose pods started around a version of a week ago."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.days import Day
+from support.scenario import Scenario
+from support.told import findings, healed, refusals, stages
+from support.worlds import watching
+
+from agent.sandbox import builders as b
+
+NS = "shop"
+USED = ("app-secrets", "API_KEY")
+
+
+def _scaled(s: Scenario, replicas: int) -> str:
+    """Have one pod more; returns its name."""
+    before = {pod["metadata"]["name"] for pod in s.pods(NS)}
+    s.apply(b.deployment("backend", NS, replicas, env={"API_KEY": USED}))
+    s.ready(NS, "backend")
+    (new,) = {pod["metadata"]["name"] for pod in s.pods(NS)} - before
+    return new
+
+
+def _week(s: Scenario) -> tuple[str, str, str]:
+    """Pods of before v2, of between v2 and its sync half an hour later, and of a day after; then a week passes."""
+    day = Day(s)
+    s.rotate("prod-kv", "api-key", "value-one", created=day.at("07:00"))
+    day.until("08:30")
+    s.apply(b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}))
+    s.external_secret_ready(NS, "app-secrets")
+    day.synced("09:30", NS, "app-secrets")
+    day.until("09:35")
+    before = _scaled(s, 1)
+    day.until("10:00")
+    s.rotate("prod-kv", "api-key", "value-two")
+    day.until("10:10")
+    between = _scaled(s, 2)
+    day.synced("10:30", NS, "app-secrets")
+    day.until("10:00", days=1)
+    after = _scaled(s, 3)
+    day.synced("10:00", NS, "app-secrets", days=7)
+    assert [s.holds(NS, pod)[USED] for pod in (before, between, after)] == [b"value-one", b"value-one", b"value-two"]
+    return before, between, after
+
+
+def _states(s: Scenario) -> dict[str, str]:
+    """Pod -> the verdict on its container, as ``explain`` shows it."""
+    document: dict[str, Any] = s.explain(f"{NS}/app-secrets", "-o", "json").json()
+    (workload,) = document["workloads"]
+    return {pod["name"]: pod["containers"][0]["state"] for pod in workload["pods"]}
+
+
+def test_s12b_a_first_look_restarts_nothing_and_from_the_next_rotation_on_it_knows() -> None:
+    """Who started before v2 or before its sync is suspect, who started a day after is assumed; v3 recycles all three."""
+    with Scenario() as s:
+        before, between, after = _week(s)
+        s.policy()
+        agent = watching(s)
+        s.cycles(agent)
+
+        assert _states(s) == {before: "suspect", between: "suspect", after: "assumed"}
+        assert findings(agent) == [("container", "suspect")]
+        (told,) = agent.lines(kind="suspect")
+        assert "before our first look" in told["event"]
+        assert "(and 1 more)" in told["event"]
+        assert s.writes() == []
+        assert refusals(agent) == []
+
+        s.rotate("prod-kv", "api-key", "value-three")
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent)
+
+        assert s.all_hold(NS, "backend", *USED, "value-three")
+        assert s.is_ready(NS, "backend")
+        force_sync, *evictions = s.writes()
+        assert force_sync == ("patch", "externalsecrets", "", f"{NS}/app-secrets")
+        assert {(verb, resource, sub) for verb, resource, sub, _ in evictions} == {("create", "pods", "eviction")}
+        assert len(evictions) == 3
+        assert set(s.evicted(NS)) == {before, between, after}
+        assert s.writes(refused=True) == []
+        assert stages(agent, "backend") == [("canary", 1), ("batch", 1), ("batch", 1)]
+        assert healed(agent, "backend") == [3]
+        assert refusals(agent) == []
+        assert findings(agent) == [("container", "suspect"), ("vault", "stale"), ("container", "stale-pod")]
+        assert agent.stop().code == 0
