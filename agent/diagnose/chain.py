@@ -224,15 +224,17 @@ def _assumed_from(view: ChainView, memory: SecretMemory, policy: Policy) -> floa
 
 def _assumed_now(view: ChainView, policy: Policy) -> float:
     es = view.es
-    times = [es.created, es.spec_changed, es.ready_since or float("inf")]
-    times += [store.changed for key, store in view.stores.items() if key in es.stores]
-    interval = es.refresh_interval + policy.margins.vault
-    for _, key in view.resolved:
-        source = view.sources.get(key)
-        times.append(source.state.created + interval if source and source.state.present else float("inf"))
-    if view.blind or es.unsupported or es.ready is not True or not view.resolved:
+    if view.blind or es.unsupported or es.ready is not True or es.ready_since is None or not view.resolved:
         return float("inf")
-    return max(times)
+    if not upstream.refreshes_itself(es):
+        # No interval tells when ESO fetched what is there. But data that are written move a time of the Secret.
+        return view.secret.touched + 1 if view.secret is not None else float("inf")
+    found = [view.sources.get(key) for _, key in view.resolved]
+    versions = [source.state.created if source and source.state.present else float("inf") for source in found]
+    places = [es.created, es.spec_changed, *(store.changed for key, store in view.stores.items() if key in es.stores)]
+    # What was there when ESO became Ready was read by the sync that made it so; what came later, at its next refresh.
+    later = [changed for changed in places if changed > es.ready_since]
+    return max(es.ready_since, *(at + es.refresh_interval + policy.margins.vault for at in (*versions, *later)))
 
 
 def _changed_at(view: ChainView) -> float:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from agent import mapping
 from agent.diagnose import containers, sources
 from agent.diagnose.containers import Span
-from agent.diagnose.upstream import covered
+from agent.diagnose.upstream import covered, refreshes_itself
 from agent.diagnose.view import ChainView
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory, SourceMemory
 from agent.model import ContainerRun, ContainerSpec, Pod, SourceKey
@@ -125,7 +125,7 @@ class _Line(NamedTuple):
     def _synced_since(self, at: float) -> float:
         """What the Secret held at that time was fetched later than this, if ESO did its work."""
         es = self.view.es
-        if es.refresh_policy != "Periodic" or es.refresh_interval <= 0:
+        if not refreshes_itself(es):
             return float("-inf")
         return at - es.refresh_interval - self.policy.margins.vault
 

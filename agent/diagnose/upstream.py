@@ -57,6 +57,11 @@ def pinning(es: ExternalSecret) -> str:
     return ""
 
 
+def refreshes_itself(es: ExternalSecret) -> bool:
+    """Whether ESO fetches anew whenever the interval is over: sync windows may keep it from that for any time."""
+    return es.refresh_policy == "Periodic" and es.refresh_interval > 0 and not es.sync_windows
+
+
 def covered(view: ChainView, key: SourceKey, source: SourceMemory, policy: Policy) -> bool:
     """Whether ESO has fetched this source's present state for sure.
 

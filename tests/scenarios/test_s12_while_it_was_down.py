@@ -6,6 +6,7 @@ from support.days import DAY, Day
 from support.processes import AgentProcess
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, stages
+from support.worlds import one_more
 
 from agent.sandbox import builders as b
 from agent.sandbox.client import SECRETS
@@ -45,12 +46,7 @@ def _morning(s: Scenario, day: Day) -> dict[str, str]:
 
 
 def _scaled(s: Scenario, workload: str, replicas: int) -> str:
-    """Have one pod more; returns its name."""
-    before = {pod["metadata"]["name"] for pod in s.pods(NS, workload)}
-    s.apply(b.deployment(workload, NS, replicas, env={"KEY": CHAINS[workload]}))
-    s.ready(NS, workload)
-    (new,) = {pod["metadata"]["name"] for pod in s.pods(NS, workload)} - before
-    return new
+    return one_more(s, b.deployment(workload, NS, replicas, env={"KEY": CHAINS[workload]}))
 
 
 def _labelled(s: Scenario, secret: str) -> None:

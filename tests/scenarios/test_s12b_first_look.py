@@ -7,7 +7,7 @@ from typing import Any
 from support.days import Day
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, stages
-from support.worlds import watching
+from support.worlds import one_more, watching
 
 from agent.sandbox import builders as b
 
@@ -16,12 +16,7 @@ USED = ("app-secrets", "API_KEY")
 
 
 def _scaled(s: Scenario, replicas: int) -> str:
-    """Have one pod more; returns its name."""
-    before = {pod["metadata"]["name"] for pod in s.pods(NS)}
-    s.apply(b.deployment("backend", NS, replicas, env={"API_KEY": USED}))
-    s.ready(NS, "backend")
-    (new,) = {pod["metadata"]["name"] for pod in s.pods(NS)} - before
-    return new
+    return one_more(s, b.deployment("backend", NS, replicas, env={"API_KEY": USED}))
 
 
 def _week(s: Scenario) -> tuple[str, str, str]:
@@ -54,7 +49,7 @@ def _states(s: Scenario) -> dict[str, str]:
 
 
 def test_s12b_a_first_look_restarts_nothing_and_from_the_next_rotation_on_it_knows() -> None:
-    """Who started before v2 or before its sync is suspect, who started a day after is assumed; v3 recycles all three."""
+    """Who started before v2 or before its sync is suspect, a day after it assumed; version three recycles all."""
     with Scenario() as s:
         before, between, after = _week(s)
         s.policy()

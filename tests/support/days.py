@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from support.scenario import Scenario
 
 DAY = 86400.0
@@ -31,8 +33,9 @@ class Day:
         """Move the clock there, and wait until ESO has synced these ExternalSecrets, whose own refresh was due."""
         self.until(time, days=days)
         for name in names:
-            self._s.wait(lambda name=name: self._refreshed(namespace, name) >= self.stamp(time, days=days), why="sync")
+            due = self.stamp(time, days=days)
+            self._s.wait(partial(self._refreshed, namespace, name, due), why=f"{name} synced at {time}")
 
-    def _refreshed(self, namespace: str, name: str) -> str:
+    def _refreshed(self, namespace: str, name: str, since: str) -> bool:
         found = self._s.get("ExternalSecret", namespace, name) or {}
-        return str((found.get("status") or {}).get("refreshTime", ""))
+        return str((found.get("status") or {}).get("refreshTime", "")) >= since

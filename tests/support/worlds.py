@@ -34,6 +34,16 @@ def at_rest(
     s.advance(600)
 
 
+def one_more(s: Scenario, deployment: Object) -> str:
+    """Apply a Deployment with one replica more than it has; returns the name of the pod that came."""
+    namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+    before = {str(pod["metadata"]["name"]) for pod in s.pods(namespace, name)}
+    s.apply(deployment)
+    s.ready(namespace, name)
+    (new,) = {str(pod["metadata"]["name"]) for pod in s.pods(namespace, name)} - before
+    return new
+
+
 def watching(s: Scenario) -> AgentProcess:
     """An agent that has looked at everything once."""
     agent = s.start_agent()

@@ -167,6 +167,33 @@ def test_nothing_is_assumed_where_the_spec_the_store_or_readiness_is_younger_tha
     assert states(full(view(old))) == {"p": State.ASSUMED}
 
 
+def test_a_store_or_spec_changed_since_eso_became_ready_is_read_at_its_next_refresh() -> None:
+    """Who started between the change and that refresh may hold what was before; a change before Ready was read then."""
+    changed = LOOK - 10_000
+    early, late = pod("early", created=changed + 60), pod("late", created=changed + 3600 + 30 + 10)
+    store = SecretStore(key=STORE, provider="azurekv", host=SOURCE.vault, changed=changed)
+    for seen in (
+        view(early, late, stores={STORE: store}),
+        view(early, late, es=external_secret(spec_changed=changed)),
+    ):
+        assert states(full(seen)) == {"early": State.SUSPECT, "late": State.ASSUMED}
+    at_once = view(early, late, stores={STORE: store}, es=external_secret(ready_since=changed))
+    assert states(full(at_once)) == {"early": State.ASSUMED, "late": State.ASSUMED}
+
+
+def test_where_no_interval_makes_eso_refresh_only_who_started_after_the_secrets_last_write_is_assumed() -> None:
+    """Under OnChange, or held back by sync windows, ESO may have fetched the newest version at any time."""
+    written = LOOK - 500
+    early, late = pod("early", created=written - 60), pod("late", created=written + 60)
+    secret = SecretView(
+        key=KEY, uid="s", resource_version="1", created=LONG_AGO, touched=written, prints={"API_KEY": "a"}, managed=True
+    )
+    for fields in ({"refresh_policy": "OnChange"}, {"sync_windows": (("deny", "* * * * *", 60.0),)}):
+        seen = view(early, late, es=external_secret(**fields), secret=secret)
+        assert states(full(seen)) == {"early": State.SUSPECT, "late": State.ASSUMED}
+    assert states(full(view(early, late, secret=secret))) == {"early": State.ASSUMED, "late": State.ASSUMED}
+
+
 def test_what_was_assumed_once_is_not_doubted_by_what_comes_after_our_first_look() -> None:
     """A version with the same value, an edit of the spec, a failed sync: none of them tells of the time before."""
     old = pod("p", created=LOOK - 500)
