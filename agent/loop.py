@@ -87,7 +87,8 @@ class Agent:
         self.installation: Installation = installation_key(conn, settings.agent_namespace, writer)
         ledger = Ledger(conn, settings.agent_namespace, writer, tell=self._ledger_words.append)
         world = World()
-        memory = ledger.load(self.installation.key_id)
+        memory = ledger.load(self.installation.key_id, new_key=not self.installation.found)
+        self._key_is_new = ledger.found and not self.installation.found
         self.remembered = frozenset(memory.secrets)  # Secrets whose history did not begin with this process
         observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
         self.context = Context(
@@ -342,7 +343,11 @@ class Agent:
         if self.installation.found:
             return [f"the ledger: {text}" for text in self._ledger_words]
         where = f"Secret {self.settings.agent_namespace}/{KEY_NAME}"
-        why = "may not be read" if self.installation.denied else "does not exist (no agent has run here yet?)"
+        why = (
+            "may not be read"
+            if self.installation.denied
+            else "does not exist, or holds no key (no agent has run here yet?)"
+        )
         return [
             f"the installation's key, {where}, {why}: what the agent has seen cannot be compared, so these are the"
             " answers of a first look, which knows no former values"
@@ -351,9 +356,9 @@ class Agent:
     def say_start(self) -> None:
         """What the ledger had to say when it was read; for when the subscribers are there."""
         for text in self._ledger_words:
-            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="ledger", detail=text))
-        if not self.installation.found:
-            text = "the installation has a new key: what was seen before is unknown, nothing is restarted for it"
+            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="unusable", detail=text))
+        if self._key_is_new:
+            text = "the installation has a new key: what was seen before is unknown, and nothing is restarted for it"
             self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="new-key", detail=text))
 
 

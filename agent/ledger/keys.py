@@ -1,11 +1,13 @@
 """The installation's key: what turns a value into a fingerprint that only this installation can make.
 
 It lives in a Secret of the agent's own namespace. Lost or replaced, every fingerprint of before is unknown history, and
-nothing is restarted for that.
+nothing is restarted for that. So a key's id is made of the key itself: who puts another key in its place, by hand or
+from a backup, cannot leave the old id beside it.
 """
 
 from __future__ import annotations
 
+import hmac
 import secrets as random
 from typing import NamedTuple
 
@@ -17,6 +19,8 @@ from agent.fingerprint import Fingerprints
 from agent.model import ObjectKey
 
 NAME = "secret-drift-agent-key"
+SHORTEST = 32
+"""Bytes of a key; what is shorter is none, and a new one takes its place."""
 LABELS = {"app.kubernetes.io/name": "secret-drift-agent", "app.kubernetes.io/component": "ledger"}
 
 
@@ -43,12 +47,12 @@ def installation_key(conn: Connection, namespace: str, writer: Writer | None) ->
         if writer is not None or error.code != 403:
             raise
         stored, denied = None, True
-    if stored is not None and len(stored.data.get("key", b"")) >= 32 and stored.data.get("id"):
+    if stored is not None and len(stored.data.get("key", b"")) >= SHORTEST:
         return _installation(stored, found=True)
     fresh = Stored(
         kind="secrets",
         key=place,
-        data={"key": random.token_bytes(32), "id": random.token_hex(4).encode()},
+        data={"key": random.token_bytes(SHORTEST)},
         labels=LABELS,
         resource_version=stored.resource_version if stored else "",
         uid=stored.uid if stored else "",
@@ -62,6 +66,11 @@ def installation_key(conn: Connection, namespace: str, writer: Writer | None) ->
     return _installation(made, found=False)
 
 
+def key_id_of(key: bytes) -> str:
+    """What tells this key from any other, and nothing about it: eight hex digits."""
+    return hmac.digest(key, b"the id of this key", "sha256").hex()[:8]
+
+
 def _installation(stored: Stored, *, found: bool) -> Installation:
-    key_id = stored.data["id"].decode("ascii", "replace")
-    return Installation(Fingerprints(stored.data["key"], key_id), key_id, found)
+    key = stored.data["key"]
+    return Installation(Fingerprints(key, key_id_of(key)), key_id_of(key), found)

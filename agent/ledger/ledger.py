@@ -23,6 +23,9 @@ from agent.model import ObjectKey
 PREFIX = "secret-drift-agent-ledger"
 HEARTBEAT = f"{PREFIX}-heartbeat"
 SELECTOR = "secret-drift-agent/ledger=true"
+JUDGED_BY = ("history", "heals")
+"""Without the whole of these tables nothing may be restarted for what was before."""
+_MOST_NAMES = 5
 
 
 class LedgerProblem(Exception):
@@ -43,34 +46,38 @@ class Ledger:
         self._objects: dict[str, Stored] = {}
         self._counts: dict[str, int] = {}
         self._dirty: dict[str, set[tuple[str, ...]]] = {table: set() for table in shards.TABLES}
+        self._anew: set[str] = set()  # tables that begin anew: written whole with the next save
+        self._unusable: dict[str, list[str]] = {}  # why -> names
         self._key_id = ""
 
-    def load(self, key_id: str) -> Memory:
-        """The memory as last saved. What cannot be read is unknown history: said once, and begun anew.
+    def load(self, key_id: str, *, new_key: bool = False) -> Memory:
+        """The memory as last saved. What cannot be used is unknown: told once, and begun anew.
 
-        Read-only, that holds for what may not be read, too. Raises ApiProblem, Unreachable, BadAnswer.
+        ``new_key``: the installation's key has just been made, so nothing can be known of a history before it.
+        Read-only, what may not be read is unknown, too. Raises ApiProblem, Unreachable, BadAnswer.
         """
         memory = Memory(key_id=key_id)
         self._key_id = key_id
         self._objects.clear()
+        self._unusable.clear()
         kinds: tuple[StoredKind, ...] = ("configmaps", "secrets")
         for kind in kinds:
             for stored in self._listed(kind):
                 self._objects[stored.key.name] = stored
-        tables: dict[str, dict[Any, Any]] = {
-            "history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals,
-        }  # fmt: skip
-        for table, target in tables.items():
-            self._load_table(table, target)
-        beat = self._objects.get(HEARTBEAT)
-        if beat is not None:
-            try:
-                memory.heartbeat = msgspec.json.decode(beat.data.get("heartbeat", b"{}"), type=dict[str, float])
-            except msgspec.DecodeError:
-                self._tell("the ledger's heartbeat cannot be read: what happened while the agent was away is unknown")
-        if self._history_lost:
-            memory.heartbeat.clear()
+        for table, target in _tables(memory).items():
+            self._load_table(table, target, new_key=new_key)
+        self._load_heartbeat(memory)
+        if not self._anew.isdisjoint(JUDGED_BY):
+            self._begin_anew(memory)
+        if self._unusable:
+            said = "; ".join(f"{_some(names)} ({why})" for why, names in self._unusable.items())
+            self._tell(f"not used: {said}. What they knew is unknown now, and nothing is restarted for it")
         return memory
+
+    @property
+    def found(self) -> bool:
+        """Whether there was anything of a ledger when it was loaded."""
+        return bool(self._objects)
 
     def _listed(self, kind: StoredKind) -> list[Stored]:
         try:
@@ -78,8 +85,9 @@ class Ledger:
         except ApiProblem as error:
             if self._writer is not None or error.code != 403:
                 raise
-        table = "history" if kind == "secrets" else ""
-        self._lost(table, f"its {kind} in namespace {self._namespace} may not be read")
+        if kind == "secrets":
+            self._anew.add("history")
+        self._tell(f"its {kind} in namespace {self._namespace} may not be read")
         return []
 
     def note(self, table: str, key: tuple[str, ...]) -> None:
@@ -89,7 +97,7 @@ class Ledger:
     @property
     def dirty(self) -> bool:
         """Something has changed since the last save."""
-        return any(self._dirty.values())
+        return any(self._dirty.values()) or bool(self._anew)
 
     def save(self, memory: Memory, *, only: str | None = None, heartbeat: bool = False) -> None:
         """Write what has changed (of one table where ``only`` is given). Raises LedgerProblem.
@@ -98,55 +106,82 @@ class Ledger:
         """
         if self._writer is None:
             return
-        tables: dict[str, dict[Any, Any]] = {
-            "history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals,
-        }  # fmt: skip
-        for table, entries in tables.items():
-            if (only in (None, table) or table == "history") and self._dirty[table]:
+        for table, entries in _tables(memory).items():
+            if (only in (None, table) or table == "history") and (self._dirty[table] or table in self._anew):
                 self._save_table(table, entries)
         if heartbeat and only is None:
             self._put(HEARTBEAT, "configmaps", {"heartbeat": msgspec.json.encode(memory.heartbeat)})
 
-    def _load_table(self, table: str, target: dict[Any, Any]) -> None:
+    def _load_table(self, table: str, target: dict[Any, Any], *, new_key: bool) -> None:
         prefix = f"{PREFIX}-{table}-"
-        counts = {1}
-        for name in sorted(self._objects):
-            if not name.startswith(prefix):
-                continue
+        numbers = {name: shards.number_of(name) for name in self._objects if name.startswith(prefix)}
+        there = sorted((number, name) for name, number in numbers.items() if number is not None)
+        found: list[shards.Shard] = []
+        for number, name in there:
             try:
-                entries, count, key_id = shards.decode(table, self._objects[name].data.get("entries", b""))
+                shard = shards.decode(table, number, self._objects[name].data.get("entries", b""))
             except shards.Unreadable as error:
-                self._lost(table, f"{name} is not used: {error}; what it knew begins anew, nothing is restarted for it")
+                self._lose(table, name, str(error))
                 continue
-            if table == "history" and key_id != self._key_id:
-                self._lost(
-                    table, f"{name} is of another key: the history before is unknown, nothing is restarted for it"
-                )
-                continue
-            counts.add(count)
-            target.update(entries)
-        self._counts[table] = max(counts)
+            if table != "history" or shard.key_id == self._key_id:
+                found.append(shard)
+            elif new_key:
+                self._anew.add(table)  # that the key is a new one says it all
+            else:
+                self._lose(table, name, "of another key")
+        if table in JUDGED_BY and not there and table not in self._anew:
+            # It is there from the first save on, also while it holds nothing; else it has been taken away.
+            if HEARTBEAT in self._objects and not new_key:
+                self._lose(table, f"{prefix}0", "not there")
+            self._anew.add(table)
+        if table not in self._anew:
+            for number in shards.missing(found):
+                self._lose(table, f"{prefix}{number}", "not there")
+        target.update(shards.merged(found))
+        most = 1 + max((number for number, _ in there), default=0)
+        self._counts[table] = shards.covering(most) if table in self._anew else max((s.of for s in found), default=1)
 
-    _history_lost = False
+    def _load_heartbeat(self, memory: Memory) -> None:
+        beat = self._objects.get(HEARTBEAT)
+        if beat is None:
+            return
+        try:
+            memory.heartbeat = msgspec.json.decode(beat.data.get("heartbeat", b""), type=dict[str, float])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._lose("", HEARTBEAT, shards.NOT_OURS)
 
-    def _lost(self, table: str, text: str) -> None:
-        if table == "history":
-            self._history_lost = True
-        self._tell(text)
+    def _lose(self, table: str, name: str, why: str) -> None:
+        """A part of the ledger cannot be used: its table is written anew, whole, with the next save."""
+        if table:
+            self._anew.add(table)
+        self._unusable.setdefault(why, []).append(name)
+
+    def _begin_anew(self, memory: Memory) -> None:
+        """The histories, or what was tried because of them, are not known whole: so no container can be called stale.
+
+        A halt stays what it is: nothing is done under it, and its page must not resolve by this.
+        """
+        self._anew.update(JUDGED_BY)
+        memory.secrets.clear()
+        memory.heartbeat.clear()
+        for key in [key for key, heal in memory.heals.items() if heal.halt is None]:
+            del memory.heals[key]
 
     def _save_table(self, table: str, entries: dict[Any, Any]) -> None:
         count = max(self._counts.get(table, 1), shards.shard_count(len(entries)))
         keys = self._dirty[table]
-        if count != self._counts.get(table):
+        if count != self._counts.get(table) or table in self._anew:
             wanted = set(range(count))
         else:
             wanted = {shards.shard_of(key, count) for key in keys}
         kind: StoredKind = shards.TABLES[table][0]
-        for number, part in shards.split(entries, count, wanted).items():
+        # The highest first: while a table grows, those below still hold what goes to those above.
+        for number, part in sorted(shards.split(entries, count, wanted).items(), reverse=True):
             name = f"{PREFIX}-{table}-{number}"
             self._put(name, kind, {"entries": shards.encode(table, part, count, self._key_id)})
         self._counts[table] = count
         self._dirty[table] = set()
+        self._anew.discard(table)
 
     def _put(self, name: str, kind: StoredKind, data: dict[str, bytes]) -> None:
         assert self._writer is not None
@@ -177,3 +212,12 @@ class Ledger:
         if there is None or there.data != wanted.data:
             raise LedgerConflict(f"{wanted.key.name} was written by somebody else: another agent is active") from error
         return there
+
+
+def _tables(memory: Memory) -> dict[str, dict[Any, Any]]:
+    return {"history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals}
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")

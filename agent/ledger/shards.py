@@ -8,8 +8,8 @@ rewritten before a single step.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,8 @@ from agent.model import ObjectKey, SourceKey, WorkloadKey
 
 FORMAT = 1
 PER_SHARD = 400
+MOST_SHARDS = 4096
+"""More than a million entries; whatever claims to be one of more parts is none of ours."""
 
 TABLES: dict[str, tuple[StoredKind, type[Any], type[Any]]] = {
     "history": ("secrets", ObjectKey, SecretMemory),
@@ -28,14 +30,16 @@ TABLES: dict[str, tuple[StoredKind, type[Any], type[Any]]] = {
 }
 """Table -> (kind of object, type of its keys, type of its values). Fingerprints are in Secrets only."""
 
+NOT_OURS = "not what this agent writes"
+
 
 class Unreadable(Exception):
-    """A shard is of another format, or not what we wrote."""
+    """A shard is of another format, or not what we wrote; in words that follow its name."""
 
 
 def shard_count(entries: int) -> int:
     """A power of two, so that growth splits each shard in two."""
-    return 1 << max(0, (entries - 1) // PER_SHARD).bit_length()
+    return covering(-(-entries // PER_SHARD))
 
 
 def shard_of(key: tuple[str, ...], count: int) -> int:
@@ -60,22 +64,73 @@ def encode(table: str, entries: Mapping[Any, Any], count: int, key_id: str) -> b
     return zlib.compress(raw, 1) if TABLES[table][0] == "secrets" else raw
 
 
-def decode(table: str, data: bytes) -> tuple[dict[Any, Any], int, str]:
-    """(entries, number of shards when it was written, key id). Raises Unreadable."""
+class Shard(NamedTuple):
+    """One shard as it was read. ``of``: the number of shards when it was written."""
+
+    number: int
+    of: int
+    key_id: str
+    entries: dict[Any, Any]
+
+    def holds(self, key: tuple[str, ...]) -> bool:
+        """Whether this is the shard for a key, among as many as there were when it was written."""
+        return shard_of(key, self.of) == self.number
+
+
+def decode(table: str, number: int, data: bytes) -> Shard:
+    """Raises Unreadable."""
     kind, key_type, value_type = TABLES[table]
     try:
         raw = zlib.decompress(data) if kind == "secrets" else data
+        written = msgspec.json.decode(raw, type=_Format).format
+        if written != FORMAT:
+            raise Unreadable(f"of format {written}, this version reads {FORMAT}")
         head = msgspec.json.decode(raw, type=_Head)
-        if head.format != FORMAT:
-            raise Unreadable(f"it is of format {head.format}, this version writes {FORMAT}")
+        if not number < head.of <= MOST_SHARDS:
+            raise Unreadable(NOT_OURS)
         pairs = msgspec.json.decode(head.entries, type=list[tuple[key_type, value_type]])  # type: ignore[valid-type]
-    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unreadable(f"it cannot be read ({type(error).__name__})") from None
-    return dict(pairs), head.of, head.keyId
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unreadable(NOT_OURS) from None
+    return Shard(number, head.of, head.keyId, dict(pairs))
+
+
+def missing(found: Sequence[Shard]) -> list[int]:
+    """The numbers of shards that should be there.
+
+    One that has not been split yet, since we died in the middle of that, still holds what is to go to others.
+    """
+    count = max((shard.of for shard in found), default=0)
+    return [n for n in range(count) if not any(n % shard.of == shard.number for shard in found)]
+
+
+def merged(found: Sequence[Shard]) -> dict[Any, Any]:
+    """The entries of a table; where a shard has been split, those of its parts are the newer ones."""
+    entries: dict[Any, Any] = {}
+    split = len({shard.of for shard in found}) > 1
+    for shard in sorted(found, key=lambda shard: shard.of):
+        for key in [key for key in entries if split and shard.holds(tuple(key))]:
+            del entries[key]
+        entries.update(shard.entries)
+    return entries
+
+
+def covering(numbers: int) -> int:
+    """The number of shards among which there are so many; a power of two."""
+    return 1 << max(0, numbers - 1).bit_length()
+
+
+def number_of(name: str) -> int | None:
+    """The number at the end of a shard's name; None: it is none of ours."""
+    digits = name.rpartition("-")[2]
+    ours = digits.isascii() and digits.isdecimal() and len(digits) <= 4 and int(digits) < MOST_SHARDS
+    return int(digits) if ours else None
+
+
+class _Format(msgspec.Struct):
+    format: int
 
 
 class _Head(msgspec.Struct):
-    format: int
     of: int
     keyId: str  # the wire's name
     entries: msgspec.Raw

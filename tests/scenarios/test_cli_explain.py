@@ -7,6 +7,7 @@ from typing import Any
 from support.scenario import Scenario
 from support.worlds import at_rest
 
+from agent.ledger.keys import key_id_of
 from agent.sandbox import builders as b
 from agent.sandbox.apiserver.access import ForbidRule
 from agent.sandbox.client import PODS
@@ -154,7 +155,7 @@ def test_explain_shows_no_value_and_no_fingerprint() -> None:
             said = result.out + result.err
             assert "mongo-secret" not in said
             assert "langfuse-value" not in said
-            assert key["id"].decode() + ":" not in said
+            assert key_id_of(key["key"]) + ":" not in said
 
 
 def test_explain_names_the_cause_of_a_failed_sync_and_what_to_do() -> None:

@@ -17,7 +17,8 @@ def as_read_back(memory: Memory) -> Memory:
         "heals": memory.heals,
     }
     back: dict[str, Any] = {
-        table: shards.decode(table, shards.encode(table, entries, 1, "key"))[0] for table, entries in tables.items()
+        table: shards.decode(table, 0, shards.encode(table, entries, 1, "key")).entries
+        for table, entries in tables.items()
     }
     return Memory(
         heartbeat=dict(memory.heartbeat), secrets=back["history"], sources=back["sources"], chains=back["chains"],

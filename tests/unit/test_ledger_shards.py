@@ -1,42 +1,123 @@
-"""What the ledger writes, it reads back as it was: else a restart would forget what a verdict rests on."""
+"""How the ledger is laid out: what may be read, what is missing, and what holds while a table is being split."""
 
 from __future__ import annotations
 
+import json
+import zlib
 from typing import Any
 
 import pytest
 
-from agent.diagnose import history
 from agent.ledger import shards
-from agent.memory import SecretMemory
-from agent.model import ObjectKey, SecretView
+from agent.ledger.keys import key_id_of
+from agent.ledger.shards import Shard, Unreadable
+from agent.memory import SecretMemory, SourceMemory
+from agent.model import ObjectKey, SourceKey, SourceState
 
-KEY = ObjectKey("shop", "app-secrets")
-
-
-def _view(number: int) -> SecretView:
-    return SecretView(
-        key=KEY, uid="uid", resource_version=str(number), created=1000.0, touched=1000.0 + number,
-        prints={"API_KEY": f"print-{number}"},
-    )  # fmt: skip
+SOURCE = SourceKey("prod-kv.vault.azure.net", "api-key")
+SECRET = ObjectKey("shop", "app-secrets")
+SEEN = SourceMemory(state=SourceState(created=1000.0), event_at=1000.0, seen_at=1010.0)
+KNOWN = SecretMemory(uid="u", resource_version="1", touched=1000.0, first_look=1000.0, keys={})
 
 
-def _read_back(memory: SecretMemory) -> Any:
-    entries, _, _ = shards.decode("history", shards.encode("history", {KEY: memory}, 1, "key"))
-    return entries[KEY]
+def names(count: int) -> dict[ObjectKey, int]:
+    """A table of so many entries; what they hold does not matter here."""
+    return {ObjectKey("shop", f"secret-{number}"): number for number in range(count)}
 
 
-def test_a_secret_that_came_while_we_looked_is_read_back() -> None:
-    """The history of a Secret of which we know that it was not there before survives a restart."""
-    memory = history.first_look(_view(0), at=1001.0, absent_until=999.0)
-    assert _read_back(memory) == memory
+def cut(table: dict[ObjectKey, int], of: int, *numbers: int) -> list[Shard]:
+    """These shards of a table, as they would be read back."""
+    parts = shards.split(table, of, numbers)
+    return [Shard(number, of, "k", part) for number, part in parts.items()]
 
 
-@pytest.mark.parametrize("changes", [1, history.KEPT_ENTRIES, 3 * history.KEPT_ENTRIES])
-def test_a_secret_that_changes_without_end_is_read_back(changes: int) -> None:
-    """However often a key changed, its history survives a restart."""
-    memory = history.first_look(_view(0), at=1001.0, absent_until=None)
-    for number in range(1, changes + 1):
-        memory = history.watched(memory, _view(number), since=1000.0 + number, seen=1000.5 + number)
-    assert len(memory.keys["API_KEY"]) == min(changes + 1, history.KEPT_ENTRIES)
-    assert _read_back(memory) == memory
+def body(**fields: Any) -> bytes:
+    """A shard of sources as JSON, with these fields in place of the right ones."""
+    return json.dumps({"format": 1, "of": 1, "keyId": "k", "entries": [], **fields}).encode()
+
+
+def test_what_was_written_is_read_back() -> None:
+    """Entries, key id and number of shards; Secrets' histories compressed, the rest as plain JSON."""
+    raw = shards.encode("sources", {SOURCE: SEEN}, 2, "k")
+    assert shards.decode("sources", 1, raw) == Shard(1, 2, "k", {SOURCE: SEEN})
+    packed = shards.encode("history", {SECRET: KNOWN}, 1, "k")
+    assert shards.decode("history", 0, packed) == Shard(0, 1, "k", {SECRET: KNOWN})
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (body(format=0), "of format 0, this version reads 1"),
+        (b'{"format": 7, "everything": "is elsewhere"}', "of format 7, this version reads 1"),
+        (body(entries=[[["v", "n"], {"no": "source"}]]), "not what this agent writes"),
+        (body(of=0), "not what this agent writes"),
+        (body(of=2**40), "not what this agent writes"),
+        (body(of="1"), "not what this agent writes"),
+        (b"", "not what this agent writes"),
+        (b"\xff\xfe", "not what this agent writes"),
+        (b"[" * 100_000, "not what this agent writes"),
+        (b'"' + b"\xed\xa0\x80" + b'"', "not what this agent writes"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_words_of_ours(data: bytes, why: str) -> None:
+    """Another format by its number, anything else as what it is not; nothing of it is repeated, nothing else raised."""
+    with pytest.raises(Unreadable) as caught:
+        shards.decode("sources", 0, data)
+    assert str(caught.value) == why
+    with pytest.raises(Unreadable) as caught:
+        shards.decode("history", 0, zlib.compress(data))
+    assert str(caught.value) == why
+    with pytest.raises(Unreadable):
+        shards.decode("history", 0, data)
+
+
+def test_a_shard_beyond_its_own_count_is_none() -> None:
+    """The fourth of two was written by nobody."""
+    with pytest.raises(Unreadable):
+        shards.decode("sources", 3, body(of=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("a-history-0", 0), ("a-history-17", 17), ("a-history-x", None), ("a-history-", None), ("a-history-٣", None),
+     ("a-history-4096", None), ("a-history-99999999999", None)],
+)  # fmt: skip
+def test_a_shard_is_known_by_the_number_in_its_name(name: str, number: int | None) -> None:
+    """What bears no such number is none of ours."""
+    assert shards.number_of(name) == number
+
+
+def test_a_shard_that_was_taken_away_is_missed() -> None:
+    """By the number of shards that the others tell of."""
+    table = names(10)
+    assert shards.missing([]) == []
+    assert shards.missing(cut(table, 4, 0, 1, 2, 3)) == []
+    assert shards.missing(cut(table, 4, 0, 3)) == [1, 2]
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_table_that_was_being_split_when_we_died_is_whole(written: int) -> None:
+    """The highest shards come first, so what those below held before is there until it is elsewhere."""
+    before, after = names(30), {key: number + 100 for key, number in names(40).items()}
+    new = range(4)[4 - written :]
+    old = [number for number in range(2) if number not in new]
+    found = [*cut(before, 2, *old), *cut(after, 4, *new)]
+    assert shards.missing(found) == []
+    merged = shards.merged(found)
+    assert before.keys() <= merged.keys() <= after.keys()
+    assert all(merged[key] == after[key] for key in after if shards.shard_of(key, 4) in new)
+
+
+def test_what_was_forgotten_while_a_table_was_split_stays_forgotten() -> None:
+    """An entry that the new shard lacks does not come back out of the old one, which still has it."""
+    before = names(30)
+    after = {key: number for key, number in before.items() if shards.shard_of(key, 2) != 1}
+    assert shards.merged([*cut(before, 1, 0), *cut(after, 2, 1)]) == after
+
+
+def test_the_id_of_a_key_is_made_of_the_key() -> None:
+    """So another key never bears the id of the one before."""
+    one, other = key_id_of(b"a" * 32), key_id_of(b"b" * 32)
+    assert one == key_id_of(b"a" * 32) != other
+    assert len(one) == 8
+    assert one.isalnum()
