@@ -122,6 +122,7 @@ class Workloads:
             rule=rule,
             around=self._around(key, workload, bool(stale), behind),
             now=context.now,
+            clock_error=context.clock.uncertainty,
         )
 
     def _pod_case(self, pod: Pod, verdicts: list[ContainerVerdict], log: Any, heal: HealMemory | None) -> PodCase:

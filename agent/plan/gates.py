@@ -155,9 +155,10 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
 def gate_settle(case: RecycleCase) -> Wait | None:
     """Quiet since the newest change, so that a pair of secrets rotated together costs one restart.
 
-    At least as long as kubelet's cache may lag, so that no new pod can get the old value.
+    At least until a pod that is created now is seen to be created after the change: kubelet's cache may lag, the pod's
+    creation is told in whole seconds, and the clock by which it is told may be behind ours.
     """
-    settle = max(case.rule.settle if case.rule else 0.0, case.policy.margins.kubelet_lag + 1)
+    settle = max(case.rule.settle if case.rule else 0.0, case.policy.margins.kubelet_lag + 1 + case.clock_error)
     newest = max((chain.report.changed_at for chain in case.chains if not chain.excluded), default=0.0)
     until = newest + settle
     since = case.heal.since if case.heal is not None else case.now

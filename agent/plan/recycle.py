@@ -75,6 +75,7 @@ class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
     rule: RecycleRule | None
     around: Surroundings
     now: float
+    clock_error: float = 0.0  # seconds by which the API server's clock may be behind `now`
 
     @property
     def stale(self) -> tuple[PodCase, ...]:
