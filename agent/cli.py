@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from agent import garbage
+
 EXIT_OK, EXIT_ERROR, EXIT_DRIFT, EXIT_USAGE = 0, 1, 2, 64
 
 
@@ -116,6 +118,7 @@ def _seconds(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    garbage.rest()
     from agent.start import running
 
     with running(arguments, access="heal") as started:
@@ -127,6 +130,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _once(arguments: argparse.Namespace) -> int:
+    garbage.rest()
     from agent.start import running
 
     with running(arguments, access="heal") as started:
@@ -137,6 +141,7 @@ def _once(arguments: argparse.Namespace) -> int:
 
 
 def _scan(arguments: argparse.Namespace) -> int:
+    garbage.rest()
     from agent.start import running
 
     with running(arguments, access="read") as started:
@@ -144,6 +149,7 @@ def _scan(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
+    garbage.rest()
     from agent.start import running
 
     namespace, slash, name = arguments.chain.partition("/")

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from agent import garbage
 from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.decode import BadAnswer
@@ -107,6 +108,13 @@ class Agent:
 
     def load(self, ends: float) -> None:
         """Read everything once, without watching; vaults until ``ends`` (``clock.monotonic``) at the latest."""
+        garbage.rest()
+        try:
+            self._load(ends)
+        finally:
+            garbage.resume()
+
+    def _load(self, ends: float) -> None:
         scopes = self._scopes()
         secrets_read = max(number for number, scope in enumerate(scopes) if scope.resource == "secrets")
         looks: list[Future[VaultAnswer]] = []

@@ -12,12 +12,12 @@ from typing import Literal, TextIO
 import structlog
 from prometheus_client import CollectorRegistry
 
-from agent import __version__
+from agent import __version__, garbage
 from agent.clock import Clock
 from agent.cluster.connection import connect
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
-from agent.cluster.reader import budgets, settle_garbage
+from agent.cluster.reader import budgets
 from agent.events import Event, PolicyChanged
 from agent.ledger import LedgerProblem
 from agent.loop import Agent, Settings
@@ -218,6 +218,7 @@ def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -
         complain("the API server", str(error), NEXT_STEPS["unreachable"])
     except (ApiProblem, BadAnswer) as error:
         complain("the API server", str(error), f"let this identity read its ledger in {arguments.agent_namespace}")
+    garbage.resume()  # `cli` made it rest, before the first import
     try:
         yield started
     except (ApiProblem, Unreachable, BadAnswer) as error:
@@ -243,7 +244,6 @@ def _make(
         namespaces=tuple(dict.fromkeys(arguments.namespace)), agent_namespace=arguments.agent_namespace, access=access
     )
     agent = Agent(settings, conn, policy, vault_maker(arguments, clock, metrics), clock)
-    settle_garbage()
     agent.subscribers += _subscribers(agent, metrics, started, access)
     agent.context.tell(PolicyChanged, valid=True, digest=policy.current.digest)
     agent.say_start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -248,13 +247,3 @@ def pod_log(
     body = conn.request("GET", path, query=query, accept="*/*").body
     text = body[:limit_bytes].decode("utf-8", "replace")
     return (line.rstrip("\r") for line in text.removesuffix("\n").split("\n") if text)
-
-
-def settle_garbage() -> None:
-    """Call once after start: keep the collector from tracing what lives as long as the process, and let it run seldom.
-
-    Tracing is the largest cost of reading a big list (measured: two thirds of its time with the default thresholds).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
