@@ -81,6 +81,8 @@ class VaultClient:
     def sweep(self, wanted: frozenset[str], deadline: float) -> VaultView:
         """The state of each secret wanted (names in lower case), all or nothing; an absent name does not exist.
 
+        A version is known by its ``created``, which has whole seconds: another one of the same second would look the
+        same. So it is told when that second is over in the vault: whoever fetches after that has the last of them.
         ``deadline`` is a moment of ``clock.monotonic``. Never raises for what the vault does: see ``trouble``.
         """
         asked_at, _ = self._pipe.clock.server_bounds()
@@ -91,6 +93,7 @@ class VaultClient:
         except (Failed, BadPage) as error:
             trouble = _trouble(error)
         _, answered_at = self._pipe.clock.server_bounds()
+        self._pipe.until_past((state.created for state in sources.values()), deadline)
         return VaultView(
             host=self.host, asked_at=asked_at, answered_at=answered_at, sources=sources, trouble=trouble,
             nearest=self._nearest,

@@ -7,7 +7,7 @@ off, because they sleep as long as the server says, without a cap. Only collecti
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import requests
 from azure.core.credentials import TokenCredential
@@ -16,7 +16,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.keyvault.secrets import SecretClient
 
-from agent.clock import Clock, retry_after
+from agent.clock import Clock, ServerTime, http_date, retry_after
 from agent.model import Trouble
 from agent.vault import trouble
 from agent.vault.bucket import TokenBucket
@@ -32,6 +32,8 @@ _RETRIES = 2
 _SHORTEST_SILENCE, _SILENCE = 1.0, 20.0
 """Seconds without a byte after which an answer is given up: less near a deadline, but enough for a healthy vault."""
 _BLOCK = 1 << 16
+_LONGEST_SECOND = 2.0
+"""Seconds until a whole second of the vault's is over for sure: that second, and what is unsure of its clock."""
 
 
 class Failed(Exception):
@@ -62,6 +64,8 @@ class Pipe:
         self._on_request = on_request
         self._blocked_until = 0.0
         self._unasked_block = 1.0
+        self._time = ServerTime()
+        self._time_lock = threading.Lock()
         self._client = SecretClient(
             f"https://{host}",
             Tokens(credential),
@@ -129,6 +133,7 @@ class Pipe:
             patience = min(_SILENCE, max(_SHORTEST_SILENCE, deadline - began))
             response = self._client.send_request(HttpRequest("GET", url), stream=True, read_timeout=patience)
             status = response.status_code
+            self._observe_date(response, began)
             with response:
                 body = _bounded(response, self.host)
         except TokenFailure as error:
@@ -144,6 +149,26 @@ class Pipe:
             raise Failed(trouble.of_answer(status, body, self.host))
         self._unasked_block = 1.0
         return body
+
+    def _observe_date(self, response: HttpResponse, began: float) -> None:
+        date = http_date(response.headers.get("Date"))
+        if date is not None:
+            with self._time_lock:
+                self._time.observe(date, began, self.clock.monotonic())
+
+    def until_past(self, moments: Iterable[float], deadline: float) -> None:
+        """Wait until these whole seconds of the vault's clock are over, as far as ``deadline`` allows.
+
+        For one that is not now (a clock that was stepped, a vault that lies) nobody waits.
+        """
+        now = self.clock.monotonic()
+        with self._time_lock:
+            if not self._time.known:
+                return
+            earliest = self._time.bounds(now)[0]
+        left = max((left for at in moments if (left := at + 1.0 - earliest) <= _LONGEST_SECOND), default=0.0)
+        if left > 0.0 and now + left < deadline:
+            self.clock.wait(self.stopping, left)
 
     def _block(self, response: HttpResponse) -> None:
         """Note until when the vault wants peace; without a word from it, twice as long each time."""

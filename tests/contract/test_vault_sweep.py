@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from email.utils import formatdate
+
 import pytest
 from support.servers import Vaults
 
+from agent.clock import Clock
 from agent.model import Trouble
 
 TEN_DAYS = 864_000.0
@@ -141,3 +145,30 @@ def test_what_is_no_host_is_refused(azure: Vaults, host: str) -> None:
     """A client is made for a plain host name or not at all."""
     with pytest.raises(ValueError, match="host"):
         azure.client(host if "." in host else f"{host}:1.x")
+
+
+def test_a_version_is_told_when_its_second_is_over(azure: Vaults) -> None:
+    """Another version of the same second would look the same: who acts on the answer acts after the last of them."""
+    client = azure.client("kv")
+    created = azure.in_loop(lambda: azure.kv.vault("kv").set("one", "a").created)
+    view = client.sweep(frozenset({"one"}), azure.soon())
+    assert view.sources["one"].created == created
+    assert azure.world_clock.now() >= created + 1
+
+
+class Impatient(Clock):
+    """A clock that lets nobody wait."""
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        raise AssertionError(f"waits {seconds} s")
+
+
+def test_nobody_waits_for_a_time_that_is_not_now(azure: Vaults) -> None:
+    """A version that claims to be of next year, or of long ago, holds up no answer."""
+    now = azure.world_clock.now()
+    azure.in_loop(lambda: azure.kv.vault("kv").set("one", "a", created=now - 10))
+    azure.in_loop(lambda: azure.kv.vault("kv").set("two", "a", created=now + 3e7))
+    azure.clock = Impatient()
+    azure.clock.observe_date(formatdate(now, usegmt=True), azure.clock.monotonic(), azure.clock.monotonic())
+    view = azure.client("kv").sweep(frozenset({"one", "two"}), azure.soon())
+    assert sorted(view.sources) == ["one", "two"]

@@ -44,3 +44,35 @@ def test_s02_a_key_rotated_twice_within_the_settle_time_costs_one_recycle() -> N
         assert refusals(agent) == []
         assert propagated(agent, "vault_to_secret") == ["prod-kv/api-key"] * 2
         assert propagated(agent, "total") == ["prod-kv/api-key"]
+
+
+def test_s02_two_versions_of_one_second_are_told_apart_from_one() -> None:
+    """A second version that bears the time of the first, which a vault gives in whole seconds, is not overlooked."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})],
+            [b.deployment("backend", NS, 1, env={"API_KEY": ("app-secrets", "API_KEY")})],
+            NS,
+        )
+        s.policy(interval="100ms")
+        agent = watching(s)
+
+        def pair() -> bool:
+            """Two versions within a second, the second of them after everybody has had time to fetch the first."""
+            next_second(s)
+            began = int(s.sandbox.clock.now())
+            s.rotate("prod-kv", "api-key", "value-two")
+            fetched = {"API_KEY": b"value-two"}
+            s.wait(lambda: s.secret(NS, "app-secrets") == fetched or s.sandbox.clock.now() > began + 0.7, why="a look")
+            s.rotate("prod-kv", "api-key", "value-three")
+            return int(s.sandbox.clock.now()) == began
+
+        s.wait(pair, why="a pair within one second")
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent)
+
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-three"}
+        assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-three")
+        assert refusals(agent) == []

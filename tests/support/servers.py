@@ -117,8 +117,8 @@ def cluster() -> Iterator[Cluster]:
 class Vaults:
     """A running Key Vault, with what a synchronous test needs of it."""
 
-    def __init__(self, loop: LoopThread, kv: KeyVault) -> None:
-        self.loop, self.kv = loop, kv
+    def __init__(self, loop: LoopThread, kv: KeyVault, clock: WorldClock) -> None:
+        self.loop, self.kv, self.world_clock = loop, kv, clock
         self.session: requests.Session = open_session(
             {"SECRET_DRIFT_AGENT_VAULT_CONNECT_TO": f"127.0.0.1:{kv.port}", "SSL_CERT_FILE": ca_file()}
         )
@@ -157,10 +157,11 @@ class Vaults:
 def vaults() -> Iterator[Vaults]:
     """A Key Vault in which the identity ``agent`` may list and nothing else."""
     with LoopThread("keyvault") as loop:
-        kv = KeyVault(WorldClock(), tls=_tls("*.vault.azure.net", "login.microsoftonline.com"))
+        clock = WorldClock()
+        kv = KeyVault(clock, tls=_tls("*.vault.azure.net", "login.microsoftonline.com"))
         kv.grant("agent", list=True, get=False, set=False)
         loop.run(kv.start())
-        running = Vaults(loop, kv)
+        running = Vaults(loop, kv, clock)
         try:
             yield running
         finally:
