@@ -73,11 +73,15 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 class Spoiled(msgspec.Struct, frozen=True):
-    """An object changed into something that cannot be read; nothing is known of it until it changes again."""
+    """An object changed into something that cannot be read; nothing is known of it until it changes again.
+
+    ``gone``: it was deleted, and could not be read when it was.
+    """
 
     scope: Scope
     malformed: Malformed
     observed_at: float
+    gone: bool = False
 
 
 class Confirmed(msgspec.Struct, frozen=True):
@@ -264,7 +268,7 @@ class Reflector:
         self._version = event.resource_version or self._version
         _, now = self._clock.server_bounds()
         if event.malformed is not None:
-            self._tell(Spoiled(self._scope, event.malformed, now))
+            self._tell(Spoiled(self._scope, event.malformed, now, event.type == "DELETED"))
         elif event.type == "BOOKMARK":
             self._tell(Confirmed(self._scope, now))
         elif event.object is not None:

@@ -29,6 +29,10 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
         "credential", "ESO gets no token from Entra ID",
         re.compile(r"AADSTS\d+|Failed to refresh the Token|Unauthorized|RESPONSE 401"),
     ),
+    (
+        "key", "a remoteRef.key is of a type that ESO does not know, or no name that a vault secret can have",
+        re.compile(r"unknown Azure Keyvault object Type|BadParameter"),
+    ),
     ("property", "a remoteRef.property is not in the vault secret", re.compile(r"property \S+ does not exist")),
     (
         "store", "the SecretStore is missing, not ready, or not allowed here",

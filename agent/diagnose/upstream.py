@@ -323,6 +323,7 @@ REMEDIES = {
     "store": "look at the SecretStore that the ExternalSecret names",
     "immutable-target": "delete the Secret by hand: ESO writes it anew",
     "not-owned": "another ExternalSecret owns the Secret",
+    "key": "correct remoteRef.key",
     "property": "correct remoteRef.property, or the vault secret's JSON",
     "credential": "ESO cannot get a token: look at its identity",
     "stuck": "allow the step recreate for this namespace, or delete the Secret by hand: ESO writes it anew",

@@ -108,8 +108,9 @@ class Chains:
             secret=world.secrets.get(target),
             secret_memory=context.memory.secrets.get(target),
             pushes=world.push_sources_of(key.namespace),
-            push_trouble=world.trouble("pushsecrets", key.namespace),
-            secret_trouble=world.trouble("secrets", key.namespace),
+            push_trouble=world.trouble("pushsecrets", key.namespace)
+            or world.unusable.trouble_in("pushsecrets", key.namespace),
+            secret_trouble=world.trouble("secrets", key.namespace) or world.unusable.trouble("secrets", target),
             memory=context.chain_memory(key),
             rivals=rivals,
             pods=world.pods_of_secret(target),

@@ -37,7 +37,6 @@ class Engine:
         self._sources: dict[SourceKey, set[ObjectKey]] = {}
         self._sources_of: dict[ObjectKey, frozenset[SourceKey]] = {}
         self._troubles: dict[str, Trouble] = {}
-        self._malformed: dict[tuple[str, ObjectKey | None], str] = {}
         self._stores = Stores(context)
         self._saved_at = 0.0
         self._beat_at = 0.0
@@ -249,17 +248,14 @@ class Engine:
             self.context.tell(Troubled, subject=subject, trouble=trouble)
 
     def malformed(self, found: Malformed) -> None:
-        """One object that cannot be used: said once for each way in which it is wrong."""
-        said = f"{found.field}: {found.message}"
-        if self._malformed.get((found.resource, found.key)) != said:
-            self._malformed[found.resource, found.key] = said
-            self.context.tell(
-                MalformedEvent, resource=found.resource, key=found.key, field=found.field, message=found.message
-            )
+        """Tell of one object that cannot be used."""
+        self.context.tell(
+            MalformedEvent, resource=found.resource, key=found.key, field=found.field, message=found.message
+        )
 
     def malformed_now(self) -> list[str]:
         """The objects that cannot be used, in words."""
-        return [f"{resource} {key or ''}: {said}" for (resource, key), said in sorted(self._malformed.items(), key=str)]
+        return self.context.world.unusable.told()
 
     @property
     def troubles(self) -> dict[str, Trouble]:

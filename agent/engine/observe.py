@@ -7,7 +7,7 @@ taken in only when the vaults have answered: `pending` holds such lists back unt
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -61,8 +61,7 @@ class Observer:
                 self._lower[scope] = max(self._lower.get(scope, 0.0), message.at - BOOKMARK_LATENCY)
                 self._confirm(scope, message.at - BOOKMARK_LATENCY)
             case Spoiled():
-                self._on_malformed(message.malformed)
-                self._spoiled(scope, message.malformed)
+                self._spoiled(message)
             case Malfunction():
                 trouble = None if not_installed(message) else message.trouble
                 self.world.set_trouble(scope.resource, scope.namespace, trouble)
@@ -107,7 +106,7 @@ class Observer:
     def _listed(self, message: Listed) -> None:
         scope = message.scope
         self.world.set_trouble(scope.resource, scope.namespace, None)
-        for malformed in message.listing.malformed:
+        for malformed in self.world.unusable.listed(scope.resource, scope.namespace, message.listing.malformed):
             self._on_malformed(malformed)
         if scope.resource == "secrets":
             self.pending.append(message)
@@ -120,7 +119,7 @@ class Observer:
     def _secrets_listed(self, message: Listed, policy: Policy) -> None:
         scope, listing = message.scope, message.listing
         confirmed = self._confirmed(scope)
-        present = set()
+        present = {malformed.key for malformed in listing.malformed}  # there, whatever they hold
         for view in listing.items:
             present.add(view.key)
             known = self.memory.secrets.get(view.key)
@@ -210,18 +209,18 @@ class Observer:
         self._lower[scope] = max(since, min(view.touched, message.observed_at))
         self._confirm(scope, since)
 
-    def _spoiled(self, scope: Scope, malformed: Malformed) -> None:
-        key = malformed.key
-        if key is None:
+    def _spoiled(self, message: Spoiled) -> None:
+        scope, malformed = message.scope, message.malformed
+        if not message.gone:
+            if self.world.unusable.found(malformed):
+                self._on_malformed(malformed)
             return
-        tables: dict[str, dict[Any, Any]] = {
-            "externalsecrets": self.world.external_secrets,
-            "secrets": self.world.secrets,
-            "pods": self.world.pods,
-        }
-        obj = tables.get(scope.resource, {}).get(key)
-        if obj is not None:
-            self.world.drop(scope.resource, obj)
+        self.world.unusable.gone(malformed)
+        known = self.memory.secrets.get(malformed.key) if scope.resource == "secrets" and malformed.key else None
+        if malformed.key is not None and known is not None:
+            since = self._lower.get(scope, 0.0)
+            gone = history.deleted(known, since=since, seen=message.observed_at)
+            self._remember(malformed.key, known, gone, deleted_at=message.observed_at)
 
     def _remember(
         self, key: ObjectKey, before: SecretMemory | None, after: SecretMemory, *, deleted_at: float = 0.0

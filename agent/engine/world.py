@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent import mapping
+from agent.engine.unusable import Unusable, place_of
 from agent.model import (
     ExternalSecret,
     Namespace,
@@ -52,6 +53,7 @@ class World:
         self.vaults: dict[str, VaultView] = {}
         self.seen_running: dict[ObjectKey, float] = {}  # pods seen soon after a start: all runs of theirs began before
         self.troubles: dict[tuple[str, str | None], Trouble] = {}  # (resource, namespace or all) that cannot be read
+        self.unusable = Unusable(self._usability_changed)
         self._nodes_ready: frozenset[str] | None = None
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
@@ -109,7 +111,7 @@ class World:
 
     def sources_of(self, es: ExternalSecret) -> list[tuple[SourceUse, SourceKey | str]]:
         """Each use of the spec with the vault secret it means, or the reason why that is not known."""
-        return [(use, mapping.resolve(use, self.stores)) for use in es.uses]
+        return [(use, self.unusable.store(use.store) or mapping.resolve(use, self.stores)) for use in es.uses]
 
     # --------------------------------------------------------------------------------------------------- changes
 
@@ -117,6 +119,7 @@ class World:
         """An object was added or modified; ``seen_at``: API server's clock when this state of it was there for sure."""
         if resource == "pods" and seen_at:
             self._note_runs(obj, seen_at)
+        self.unusable.mended(resource, obj)
         _PUT[resource](self, obj)
 
     def _note_runs(self, pod: Pod, seen_at: float) -> None:
@@ -146,6 +149,15 @@ class World:
         for obj in [o for o in self._collection(resource) if identity(o) not in keep]:
             if namespace is None or getattr(identity(obj), "namespace", namespace) == namespace:
                 self.drop(resource, obj)
+
+    def _usability_changed(self, resource: str, key: ObjectKey) -> None:
+        """Forget the object as it was before; all of its namespace, or of the cluster, may be judged otherwise now."""
+        obj = next((obj for obj in self._collection(resource) if place_of(obj) == key), None)
+        if obj is not None:
+            self.drop(resource, obj)
+        within = key.name if resource == "namespaces" else key.namespace
+        self.dirty_chains.update(k for k in self.external_secrets if within in ("", k.namespace))
+        self.dirty_workloads.update(k for k in self._pods_of_workload if within in ("", k.namespace))
 
     def set_trouble(self, resource: str, namespace: str | None, trouble: Trouble | None) -> None:
         """A collection cannot be read any more, or can again."""

@@ -29,7 +29,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     generator: bool = False
     manifest: bool = False
     deleting: bool = False
+    empty: bool = False
+    refresh_policy: str = "Periodic"
     creation_policy: str = "Owner"
+    deletion_policy: str = "Retain"
     ready_reason: str = ""
     provider: str = "azurekv"
     controller_class: str = ""
@@ -46,6 +49,10 @@ class Exclusion(NamedTuple):
 
 
 _DEFAULT_CLASSES = ("", "default")
+REFRESH_POLICIES = ("Periodic", "OnChange", "CreatedOnce")
+CREATION_POLICIES = ("Owner", "Orphan", "Merge", "CreateOrMerge", "None")
+DELETION_POLICIES = ("Retain", "Delete", "Merge")
+"""What ESO 2.9 knows; what a later one makes of another word, this agent cannot know."""
 
 EXCLUSIONS: tuple[Exclusion, ...] = (
     Exclusion(
@@ -58,6 +65,25 @@ EXCLUSIONS: tuple[Exclusion, ...] = (
         "manifest", Scope.CHAIN, lambda facts: facts.manifest, "its target is another kind of object (target.manifest)"
     ),
     Exclusion("deleting", Scope.CHAIN, lambda facts: facts.deleting, "it is being deleted"),
+    Exclusion("empty", Scope.CHAIN, lambda facts: facts.empty, "it reads nothing: it has neither data nor dataFrom"),
+    Exclusion(
+        "refresh-policy",
+        Scope.CHAIN,
+        lambda facts: facts.refresh_policy not in REFRESH_POLICIES,
+        f"spec.refreshPolicy is none of {', '.join(REFRESH_POLICIES)}",
+    ),
+    Exclusion(
+        "creation-policy",
+        Scope.CHAIN,
+        lambda facts: facts.creation_policy not in CREATION_POLICIES,
+        f"spec.target.creationPolicy is none of {', '.join(CREATION_POLICIES)}",
+    ),
+    Exclusion(
+        "deletion-policy",
+        Scope.CHAIN,
+        lambda facts: facts.deletion_policy not in DELETION_POLICIES,
+        f"spec.target.deletionPolicy is none of {', '.join(DELETION_POLICIES)}",
+    ),
     Exclusion(
         "push-source",
         Scope.CHAIN,

@@ -121,7 +121,7 @@ def subject(event: ev.Event) -> str:
         for field in ("workload", "chain", "secret", "key"):
             key = getattr(holder, field, None)
             if key is not None:
-                return escape(f"{key.namespace}/{key.name}", 512)
+                return escape(f"{key.namespace}/{key.name}".removeprefix("/"), 512)
     return ""
 
 
@@ -262,14 +262,15 @@ def _(event: ev.Recovered) -> str:
 
 @phrase.register
 def _(event: ev.Malformed) -> str:
-    return f"this object of {event.resource} cannot be judged: {event.field}: {event.message}"
+    what = f"{event.field}: {event.message}" if event.field else event.message
+    return f"this object of {event.resource} cannot be used: {what}"
 
 
 @phrase.register
 def _(event: ev.PolicyChanged) -> str:
     if event.valid:
         return f"the policy in force is {event.digest}"
-    return f"the policy file is not valid, the former policy stays in force: {_first(event.problems)}"
+    return f"the policy file is not valid, the former policy stays in force: {_all(event.problems)}"
 
 
 @phrase.register
@@ -278,11 +279,8 @@ def _(event: ev.StepDone) -> str:
     return f"{event.step} {_RESULTS.get(event.result, event.result)}{detail}"
 
 
-def _first(problems: Sequence[str]) -> str:
-    if not problems:
-        return "no reason is known"
-    rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return problems[0] + rest
+def _all(problems: Sequence[str]) -> str:
+    return "; ".join(problems) or "no reason is known"
 
 
 _STAGES = {"broken": "pod stale and not ready", "canary": "canary", "batch": "batch"}

@@ -108,7 +108,7 @@ def test_a_malformed_object_costs_only_itself() -> None:
     assert [one.key.name for one in result.items if isinstance(one, Pod)] == ["good"]
     assert [str(one) for one in result.malformed] == [
         "pods shop/half: metadata.uid: expected `str`, got `null`",
-        "pods shop/broken: spec: expected `array | null`, got `str`",
+        "pods shop/broken: spec.containers: expected `array | null`, got `str`",
         "pods an object without a name: expected `object`, got `int`",
     ]
 
@@ -120,7 +120,7 @@ def test_missing_metadata_is_named(resource: str, field: str) -> None:
     item = copy.deepcopy(SAMPLES[resource])
     del item["metadata"][field]
     (found,) = decode_page(resource, page(item), KEY).malformed
-    assert field in f"{found.field} {found.message}"
+    assert (found.field, found.message) == (f"metadata.{field}", "is missing")
     assert (found.key is None) == (field == "name")
 
 

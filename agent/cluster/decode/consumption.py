@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from agent.cluster.decode.wire import Wire
+from agent.cluster.decode.wire import Unfit, Wire, located
 from agent.model import ContainerSpec, Use
 
 _T = TypeVar("_T")
@@ -135,7 +135,7 @@ class Templates:
         self._shared: dict[Template, Template] = {}
 
     def of(self, init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw, pulls: msgspec.Raw) -> Template:
-        """Raises msgspec.ValidationError where the text is no pod spec."""
+        """Raises Unfit where the text is no pod spec."""
         text = b"\0".join((containers, init, volumes, pulls))
         if (at := text.find(_TOKEN_NAME)) >= 0:
             random = text[at : at + len(_TOKEN_NAME) + 5]
@@ -153,19 +153,23 @@ class Templates:
 
 def consumption(init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw, pulls: msgspec.Raw) -> Template:
     """What each container consumes, init containers first as they start, and every Secret that the pod refers to."""
-    mountable = {volume.name: volume for volume in _decode(_volumes, volumes)}
-    first, rest = _decode(_containers, init), _decode(_containers, containers)
+    mountable = {volume.name: volume for volume in _decode(_volumes, volumes, "spec.volumes")}
+    first, rest = _decode(_containers, init, "spec.initContainers"), _decode(_containers, containers, "spec.containers")
+    pulled = _decode(_pulls, pulls, "spec.imagePullSecrets")
     specs = [
         *(_container(one, "sidecar" if one.restart_policy == "Always" else "init", mountable) for one in first),
         *(_container(one, "container", mountable) for one in rest),
     ]
-    names = {*_referenced(first), *_referenced(rest), *(pull.name for pull in _decode(_pulls, pulls))}
+    names = {*_referenced(first), *_referenced(rest), *(pull.name for pull in pulled)}
     names.update(name for volume in mountable.values() for name, _ in _sources(volume))
     return Template(tuple(specs), tuple(sorted(sys.intern(name) for name in names if name)))
 
 
-def _decode(decoder: msgspec.json.Decoder[list[_T] | None], text: msgspec.Raw) -> list[_T]:
-    return (decoder.decode(text) or []) if bytes(text) else []
+def _decode(decoder: msgspec.json.Decoder[list[_T] | None], text: msgspec.Raw, field: str) -> list[_T]:
+    try:
+        return (decoder.decode(text) or []) if bytes(text) else []
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Unfit(*located(problem, field)) from None
 
 
 def _container(wire: Container, kind: str, volumes: dict[str, Volume]) -> ContainerSpec:

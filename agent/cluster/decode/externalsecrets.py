@@ -162,7 +162,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         templated=neutral.templated,
         template_type=template.type or "",
         sync_windows=_windows(spec.sync_windows),
-        excluded=reading.excluded or excluded(Facts(deleting=deleting)),
+        excluded=reading.excluded or excluded(_facts(neutral, spec.refresh_policy, deleting=deleting)),
         unsupported=reading.unsupported,
         expected_keys=reading.expected_keys,
         deleting=deleting,
@@ -192,6 +192,16 @@ def neutral_spec(spec: SpecWire, namespace: str) -> Spec:
         creation_policy=target.creation_policy or "Owner",
         deletion_policy=target.deletion_policy or "Retain",
         manifest=present(target.manifest),
+    )
+
+
+def _facts(spec: Spec, refresh_policy: str | None, *, deleting: bool) -> Facts:
+    return Facts(
+        deleting=deleting,
+        empty=not spec.entries,
+        refresh_policy=refresh_policy or "Periodic",
+        creation_policy=spec.creation_policy,
+        deletion_policy=spec.deletion_policy,
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from agent.cluster.resources import RESOURCES
 from agent.model import (
     Budget,
     ExternalSecret,
@@ -36,6 +37,17 @@ class Malformed(NamedTuple):
     key: ObjectKey | None  # None: not even its name could be read; cluster-wide objects have an empty namespace
     field: str  # spec.refreshInterval; empty: the object as a whole
     message: str
+
+    @property
+    def kind(self) -> str:
+        """``Secret``, ``SecretStore``: as an operator calls it."""
+        return RESOURCES[self.resource].kind
+
+    @property
+    def said(self) -> str:
+        """Its name, and what is wrong with it."""
+        name = "without a name" if self.key is None else str(self.key).removeprefix("/")
+        return f"{name} cannot be used: {self.field + ': ' if self.field else ''}{self.message}"
 
     def __str__(self) -> str:
         name = "an object without a name" if self.key is None else str(self.key).removeprefix("/")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
@@ -134,7 +132,6 @@ class Memo:
         return self._owners.setdefault(owner, owner)
 
 
-_T = TypeVar("_T")
 _labels = msgspec.json.Decoder(dict[str, str] | None)
 _templates = Templates()
 _memo = Memo()
@@ -147,10 +144,8 @@ _NEVER = Terminated()
 def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
     """Raises Unfit."""
     meta, spec, status = wire.metadata, wire.spec, wire.status or _NO_STATUS
-    labels = _parsed("metadata.labels", _memo.labels, meta.labels)
-    containers, references = _parsed(
-        "spec", _templates.of, spec.init_containers, spec.containers, spec.volumes, spec.image_pull_secrets
-    )
+    labels = _parsed_labels(meta.labels)
+    containers, references = _templates.of(spec.init_containers, spec.containers, spec.volumes, spec.image_pull_secrets)
     ready, ready_since, unschedulable = _conditions(status.conditions)
     return Pod(
         key=key_of(meta),
@@ -172,11 +167,11 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
     )
 
 
-def _parsed(field: str, parse: Callable[..., _T], *texts: msgspec.Raw) -> _T:
+def _parsed_labels(text: msgspec.Raw) -> dict[str, str]:
     try:
-        return parse(*texts)
+        return _memo.labels(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise Unfit(*located(problem, field)) from None
+        raise Unfit(*located(problem, "metadata.labels")) from None
 
 
 def _conditions(conditions: list[Condition] | None) -> tuple[bool, float | None, str]:

@@ -106,10 +106,10 @@ class LabelSelector(Wire):
         )
 
 
+_MISSING = re.compile(r"Object missing required field `([A-Za-z0-9:_.]{1,60})`")
 _LOCATED = re.compile(r"(.*?)(?: - at `(?:key in )?`?\$(.*?)`?)?", re.DOTALL)
 _SAFE = re.compile(
     r"Expected `[a-z0-9_ |]{1,80}`, got `[a-z]{1,20}`"
-    r"|Object missing required field `[A-Za-z0-9:_.]{1,60}`"
     r"|Invalid RFC3339 encoded datetime|Invalid base64 encoded string"
     r"|Expected `[a-z]+` with a timezone component"
 )
@@ -130,6 +130,8 @@ def located(problem: Exception, below: str = "") -> tuple[str, str]:
     if not re.fullmatch(r"[A-Za-z0-9_.:\[\]]{0,200}", path):
         path = ""
     field = (below + path if below else path.removeprefix(".")).replace("[...]", "")
+    if (missing := _MISSING.fullmatch(message)) is not None:
+        return f"{field}.{missing[1]}".removeprefix("."), "is missing"
     return field, message[0].lower() + message[1:] if _SAFE.fullmatch(message) else "is not of the expected shape"
 
 
