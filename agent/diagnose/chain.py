@@ -101,7 +101,7 @@ class _Judge:
         # Pods of one template share their specs, and keys that were always written together share their times: asking
         # once for each is most of what makes 50,000 pods cheap.
         self._specs: dict[int, tuple[_Judged, ...] | None] = {}
-        self._cache: dict[tuple[Hashable, Span], State] = {}
+        self._nodes_ready, self._seen_running = view.nodes_ready, view.seen_running
 
     def all(self) -> Iterator[ContainerVerdict]:
         """A verdict for each container that consumes the Secret, or, unless ``full``, for those that are not fresh.
@@ -112,14 +112,13 @@ class _Judge:
             if containers.excluded(pod):
                 continue
             for spec, run in zip(pod.containers, pod.runs, strict=True):
-                uses = self._uses(spec)
+                known = id(spec)
+                uses = self._specs[known] if known in self._specs else self._uses(spec)
                 if uses is not None and (verdict := self._container(pod, spec, run, uses)) is not None:
                     yield verdict
 
     def _uses(self, spec: ContainerSpec) -> tuple[_Judged, ...] | None:
         """What is judged of a container; None: it does not consume the Secret."""
-        if id(spec) in self._specs:
-            return self._specs[id(spec)]
         uses = [use for use in spec.uses if use.secret == self.view.es.target]
         judged: dict[bool, _Judged] = {}
         for use in uses:
@@ -134,7 +133,7 @@ class _Judge:
     def _container(
         self, pod: Pod, spec: ContainerSpec, run: ContainerRun, judged: tuple[_Judged, ...]
     ) -> ContainerVerdict | None:
-        if pod.node and pod.node not in self.view.nodes_ready:
+        if pod.node and pod.node not in self._nodes_ready:
             return self._verdict(pod, spec, State.UNKNOWN, f"node {pod.node} is not ready, or not known")
         if containers.resolves_again(run, spec.kind, now=self.now, window=self.policy.timing.crash_loop_window):
             return None
@@ -148,14 +147,14 @@ class _Judge:
             )
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
-        seen = self.view.seen_running.get(pod.key, self.now)
+        seen = self._seen_running.get(pod.key, self.now)
         for use, names in judged:
             span = containers.span(pod, run, use, self.policy, now=seen)
             if cache is not None and cached:
                 # The pod itself keeps the former object on its node: a restart of the container gets that again.
                 span = Span(min(span.lo, cache.at - 1), min(span.hi, cache.at - 1))
-            for times, name in names.items():
-                state = self._key(times, name, span)
+            for name in names.values():
+                state = self._key(name, span)
                 if state is not worst and _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
                     worst, key, at = state, name, span
         if worst in (State.FRESH, State.ASSUMED):
@@ -167,13 +166,9 @@ class _Judge:
     def _entries(self, name: str) -> tuple[Entry, ...]:
         return self.memory.keys.get(name) or containers.unknown_key()
 
-    def _key(self, times: Hashable, name: str, span: Span) -> State:
-        known = self._cache.get((times, span))
-        if known is None:
-            before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
-            known = containers.judge(self._entries(name), self.memory.first_look, span, before_us=before_us)
-            self._cache[times, span] = known
-        return known
+    def _key(self, name: str, span: Span) -> State:
+        before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
+        return containers.judge(self._entries(name), self.memory.first_look, span, before_us=before_us)
 
     def _evidence(self, state: State, key: str, at: Span, run: ContainerRun) -> str:
         if not key:

@@ -112,6 +112,10 @@ def judge(entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us:
     resolved before our first look cannot have it.
     """
     now = entries[0]
+    if len(entries) == 1 and now.value != UNOBSERVED:  # most keys, always: it never changed while we looked
+        if at.lo <= first_look:
+            return before_us
+        return State.FRESH if now.lo <= at.hi else State.SUSPECT
     might = held(entries, first_look, at)
     states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries}
     if might.before_us:

@@ -68,10 +68,10 @@ def covered(view: ChainView, key: SourceKey, source: SourceMemory, policy: Polic
     Either a force-sync was acknowledged that we wrote after a vault answer had shown this very state (no clocks), or
     ESO's last good sync *began* later than the event by more than the margin between the two clocks.
     """
-    if view.memory.covered.get(str(key)) == source.state.identity:
-        return True
     refreshed = view.es.refresh_time
-    return refreshed is not None and refreshed > source.event_at + policy.margins.vault
+    if refreshed is not None and refreshed > source.event_at + policy.margins.vault:
+        return True
+    return view.memory.covered.get(str(key)) == source.state.identity
 
 
 def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, list[Finding]]:

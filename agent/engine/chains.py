@@ -55,6 +55,7 @@ from agent.plan.optout import NOT_READ
 FOLLOWED = ("externalsecrets", "secretstores", "clustersecretstores")
 """What a chain's upper links are read from: while one of these cannot be followed, they are unknown."""
 
+LINKS = tuple(Link)
 KEPT_PACE = 20
 CAUSE_RETRY = 15.0
 """Seconds after which the events of a failing ExternalSecret are read again while its cause is not known."""
@@ -68,6 +69,7 @@ class Chains:
         self.reports: dict[ObjectKey, ChainReport] = {}
         self.findings: dict[ObjectKey, dict[str, Finding]] = {}
         self.verdicts: dict[ObjectKey, dict[WorkloadKey, list[ContainerVerdict]]] = {}
+        self.told_of: set[WorkloadKey] = set()  # workloads of which a verdict ever told; all others need no look
         self.links: Counter[tuple[Link, State]] = Counter()
         self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
         self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
@@ -75,6 +77,10 @@ class Chains:
         self._cause_read: dict[ObjectKey, tuple[float, float]] = {}
 
     # ----------------------------------------------------------------------------------------------------- view
+
+    def prune(self) -> None:
+        """Forget the workloads of which no verdict tells any more."""
+        self.told_of = {workload for by_workload in self.verdicts.values() for workload in by_workload}
 
     def view(self, key: ObjectKey) -> ChainView | None:
         """Everything known of a chain now; None if there is no such ExternalSecret."""
@@ -85,10 +91,13 @@ class Chains:
         target = ObjectKey(key.namespace, es.target)
         resolved: list[tuple[SourceUse, SourceKey]] = []
         blind = [t for kind in FOLLOWED if (t := world.trouble(kind, key.namespace)) is not None]
+        last: SourceKey | str | None = None
+        allowed, trouble = False, None
         for use, source in world.sources_of(es):
-            rule_for = context.policy.vault_rule
-            allowed = isinstance(source, SourceKey) and rule_for(source.vault, key.namespace) is not None
-            trouble = self._blind(key.namespace, source, allowed)
+            if source is not last:  # several keys of one vault secret follow one another
+                rule_for, last = context.policy.vault_rule, source
+                allowed = isinstance(source, SourceKey) and rule_for(source.vault, key.namespace) is not None
+                trouble = self._blind(key.namespace, source, allowed)
             if trouble is not None:
                 blind.append(trouble)
             if allowed and isinstance(source, SourceKey):
@@ -136,7 +145,8 @@ class Chains:
         touched = set(self.verdicts.get(key, {}))
         old = self.reports.pop(key, None)
         if old is not None:
-            self.links.subtract({(link, old.state(link)): 1 for link in Link})
+            for link in LINKS:
+                self.links[link, old.state(link)] -= 1
         view = self.view(key)
         if view is None:
             self._say(key, {})
@@ -169,8 +179,10 @@ class Chains:
             before = self.findings.get(key, {})
             found |= {name: finding for name, finding in before.items() if finding.workload is not None}
         self.reports[key] = report
-        self.links.update({(link, report.state(link)): 1 for link in Link})
+        for link in LINKS:
+            self.links[link, report.state(link)] += 1
         self.verdicts[key] = dict(by_workload)
+        self.told_of.update(by_workload)
         self._remember_findings(key, found, view, now)
         self._remember_assumption(view, report)
         self._say(key, found)
@@ -186,6 +198,8 @@ class Chains:
 
     def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], view: ChainView, now: float) -> None:
         memory = self.context.chain_memory(key)
+        if not found and not memory.since and memory.tries is None:
+            return  # most chains, always
         since: dict[str, float] = {}
         for name, finding in found.items():
             if not finding.is_drift and finding.kind is not Kind.UNKNOWN:
@@ -206,8 +220,10 @@ class Chains:
             self.context.ledger.note("history", target)
 
     def _say(self, key: ObjectKey, found: dict[str, Finding]) -> None:
-        now = self.context.now
         before = self.findings.get(key, {})
+        if not found and not before:
+            return
+        now = self.context.now
         for name, finding in found.items():
             old = before.get(name)
             if old is None or (old.kind, old.cause) != (finding.kind, finding.cause):
@@ -256,18 +272,27 @@ class Chains:
 
     # ------------------------------------------------------------------------------------------- links 1 and 2
 
-    def climb(self, key: ObjectKey) -> None:
-        """Verify what is under way for a chain, then take the step that is due."""
+    def must_climb(self, key: ObjectKey) -> bool:
+        """Whether anything is under way or due for a chain; if not, as for most chains always, nothing is refused."""
+        report, memory = self.reports.get(key), self.context.chain_memory(key)
+        if memory.sync is not None or memory.recreate is not None:
+            return True
+        if report is not None and report.findings and sync.deciding(memory, report) is not None:
+            return True
         self.queued.discard(key)
         self.context.waits.discard(key)
-        report, memory = self.reports.get(key), self.context.chain_memory(key)
-        if report is None or key not in self.context.world.external_secrets:
+        if report is not None and key in self.context.world.external_secrets:
+            self.context.allow(chain=key)
+        return False
+
+    def climb(self, key: ObjectKey) -> None:
+        """Verify what is under way for a chain, then take the step that is due."""
+        if not self.must_climb(key):
             return
-        if memory.sync is None and memory.recreate is None and sync.deciding(memory, report) is None:
-            self.context.allow(chain=key)  # most chains, always
-            return
-        view = self.view(key)
-        if view is None:
+        self.queued.discard(key)
+        self.context.waits.discard(key)
+        view, report = self.view(key), self.reports.get(key)
+        if view is None or report is None:
             return
         before = view.memory
         self._verify_sync(view)

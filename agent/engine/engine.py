@@ -91,7 +91,7 @@ class Engine:
             self._index(key)
             touched |= self.chains.diagnose(key)
         if self.acting:
-            for key in self._fairly(chains):
+            for key in self._fairly(key for key in chains if self.chains.must_climb(key)):
                 if context.stopping.is_set():
                     return
                 self.chains.climb(key)
@@ -102,7 +102,7 @@ class Engine:
         workloads = touched | world.dirty_workloads | busy
         world.dirty_workloads = set()
         if self.acting:
-            for workload in sorted(workloads):
+            for workload in sorted(workload for workload in workloads if self.workloads.must_consider(workload)):
                 if context.stopping.is_set():
                     return
                 self.workloads.consider(workload)
@@ -139,6 +139,7 @@ class Engine:
         for chain in gone_chains:
             del memory.chains[chain]
             context.ledger.note("chains", chain)
+        self.chains.prune()
 
     def cycle_ended(self, seconds: float) -> None:
         """Tell that one comparison is complete."""

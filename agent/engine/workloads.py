@@ -42,12 +42,19 @@ class Workloads:
         self.context, self.chains = context, chains
         self.logs = LogWatch(context)
 
+    def must_consider(self, key: WorkloadKey) -> bool:
+        """Whether there is anything to decide for a workload; if not, as for most always, nothing is refused."""
+        if key in self.context.memory.heals or self._told_of(key):
+            return True
+        self.context.waits.discard(key)
+        self.context.allow(workload=key)
+        return False
+
     def consider(self, key: WorkloadKey) -> None:
         """Decide what is due for one workload now, and do it."""
-        self.context.waits.discard(key)
-        if key not in self.context.memory.heals and not self._told_of(key):
-            self.context.allow(workload=key)  # most workloads, always
+        if not self.must_consider(key):
             return
+        self.context.waits.discard(key)
         for _ in range(4):  # a state may end and the next step be due at once
             case = self.case(key)
             if case is None:
@@ -60,6 +67,8 @@ class Workloads:
 
     def _told_of(self, key: WorkloadKey) -> bool:
         """Whether any chain has a word to say on the workload's containers."""
+        if key not in self.chains.told_of:
+            return False
         return any(self.chains.verdicts.get(chain, {}).get(key) for chain in self.context.world.chains_of_workload(key))
 
     def decision(self, key: WorkloadKey) -> tuple[RecycleCase, RecycleDecision] | None:

@@ -97,10 +97,14 @@ class World:
 
     def push_sources_of(self, namespace: str) -> tuple[PushSource, ...]:
         """PushSecrets of a namespace."""
+        if not self.push_sources:
+            return ()
         return tuple(source for source in self.push_sources.values() if source.key.namespace == namespace)
 
     def trouble(self, resource: str, namespace: str) -> Trouble | None:
         """Why this collection cannot be read for this namespace, if so."""
+        if not self.troubles:
+            return None
         return self.troubles.get((resource, None)) or self.troubles.get((resource, namespace))
 
     def nodes_ready(self) -> frozenset[str]:
@@ -111,7 +115,14 @@ class World:
 
     def sources_of(self, es: ExternalSecret) -> list[tuple[SourceUse, SourceKey | str]]:
         """Each use of the spec with the vault secret it means, or the reason why that is not known."""
-        return [(use, self.unusable.store(use.store) or mapping.resolve(use, self.stores)) for use in es.uses]
+        found: list[tuple[SourceUse, SourceKey | str]] = []
+        for use in es.uses:
+            last = found[-1] if found else None
+            if last is not None and last[0].name == use.name and last[0].store == use.store:
+                found.append((use, last[1]))  # several keys of one vault secret
+            else:
+                found.append((use, self.unusable.store(use.store) or mapping.resolve(use, self.stores)))
+        return found
 
     # --------------------------------------------------------------------------------------------------- changes
 

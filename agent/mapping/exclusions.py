@@ -144,9 +144,19 @@ def _excluded_store(provider: str, controller: str) -> str:
 
 def excluded_by_push(secret: SecretView, pushes: list[PushSource]) -> str:
     """Why a Secret that a PushSecret reads is left alone; empty if none does."""
-    return excluded(Facts(pushed=any(push.pushes(secret) for push in pushes)))
+    return _excluded_pushed(any(push.pushes(secret) for push in pushes))
+
+
+@lru_cache(maxsize=2)
+def _excluded_pushed(pushed: bool) -> str:  # noqa: FBT001
+    return excluded(Facts(pushed=pushed))
 
 
 def intended(es: ExternalSecret) -> str:
     """Why it is right that its Secret is not there; empty if that would be drift."""
-    return excluded(Facts(creation_policy=es.creation_policy, ready_reason=es.ready_reason), Scope.TARGET)
+    return _intended(es.creation_policy, es.ready_reason)
+
+
+@lru_cache(maxsize=1024)
+def _intended(creation_policy: str, ready_reason: str) -> str:
+    return excluded(Facts(creation_policy=creation_policy, ready_reason=ready_reason), Scope.TARGET)

@@ -156,7 +156,8 @@ class Section(BaseModel):
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with some fields changed, unchecked; its digest is its own."""
+        """A copy with some fields changed, unchecked; what is derived from them is its own."""
         copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("digest", None)
+        for derived in copy.__dict__.keys() - type(copy).model_fields.keys():
+            del copy.__dict__[derived]
         return copy

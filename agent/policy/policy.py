@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -13,6 +14,7 @@ from .rules import RecycleRule, SyncRule, VaultRule
 API_VERSION: Literal["secret-drift-agent/v1"] = "secret-drift-agent/v1"
 KIND: Literal["HealPolicy"] = "HealPolicy"
 MOST_RULES = 500
+_KEPT_ANSWERS = 16_384
 
 
 class Pause(Section):
@@ -70,11 +72,23 @@ class Policy(Section):
         ``vault_name`` is the vault's host or its name alone. Give the host wherever a request may follow: a name alone
         fits the same vault name in every cloud.
         """
-        wanted = vault_name.lower()
+        asked = (vault_name, namespace)
+        if asked not in self._vault_rules:
+            if len(self._vault_rules) >= _KEPT_ANSWERS:
+                self._vault_rules.clear()
+            self._vault_rules[asked] = self._vault_rule(vault_name.lower(), namespace)
+        return self._vault_rules[asked]
+
+    def _vault_rule(self, wanted: str, namespace: str) -> VaultRule | None:
         for rule in self.vaults:
             if wanted == (rule.host if "." in wanted else rule.name) and rule.matches(namespace):
                 return rule
         return None
+
+    @cached_property
+    def _vault_rules(self) -> dict[tuple[str, str], VaultRule | None]:
+        """Answers of ``vault_rule``, which is asked for each chain, by what was asked."""
+        return {}
 
     def paused(self, now: float) -> Pause | None:
         """The pause in force at ``now`` (unix seconds), if any."""

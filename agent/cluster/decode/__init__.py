@@ -1,15 +1,15 @@
 """From the API server's bytes to the domain, without anything in between that lives longer than a page.
 
-A page is first cut into its objects and each is decoded by itself. So a malformed one costs only itself: it is named,
-with its field, and the rest goes on. It is also the faster way, since what one object needs stays in the processor's
-cache (pods: 20 us each against 30 us for a page in one go).
+A page is decoded in one go, as nearly every page can be. One that cannot is cut into its objects, and each is decoded
+by itself, so that a malformed one costs only itself: it is named, with its field, and the rest goes on. Cutting first
+would read every byte twice (pods: 26 us each against 20).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -46,10 +46,10 @@ class ListMeta(
     remaining: int | None = None
 
 
-class ListWire(Wire):
-    """A list of objects, each left as text; the API server may write an empty list as null."""
+class ListWire(Wire, Generic[_T]):
+    """A list of objects; the API server may write an empty list as null."""
 
-    items: list[msgspec.Raw] | None
+    items: list[_T] | None
     metadata: ListMeta = msgspec.field(default_factory=ListMeta)
 
 
@@ -83,6 +83,7 @@ class _Kind:
     def __init__(self, wire: type[Any], project: Callable[[Any, Fingerprints | None], DomainObject]) -> None:
         self.project = project
         self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(wire)
+        self.list: msgspec.json.Decoder[ListWire[Any]] = msgspec.json.Decoder(ListWire[wire])  # type: ignore[valid-type]
 
 
 _KINDS = {
@@ -103,7 +104,9 @@ _KINDS = {
 RESOURCES = frozenset(_KINDS)
 """Every resource that can be decoded, by plural."""
 
-_list = msgspec.json.Decoder(ListWire)
+_ONE_BY_ONE = frozenset({"secrets"})
+"""Of these no more than one object at a time is decoded: its values are dropped before the next is read."""
+_list = msgspec.json.Decoder(ListWire[msgspec.Raw])
 _line = msgspec.json.Decoder(LineWire)
 _sketch = msgspec.json.Decoder(Sketch)
 _any = msgspec.json.Decoder(msgspec.Raw)
@@ -115,6 +118,20 @@ def decode_page(resource: str, body: bytes, fingerprints: Fingerprints | None = 
 
     Without ``fingerprints`` Secrets come without any word on their data. Raises BadAnswer only for what is no list.
     """
+    if resource not in _ONE_BY_ONE:
+        try:
+            return _whole_page(_KINDS[resource], body)
+        except _BROKEN:
+            pass  # one object of it, or all of it: the other way tells
+    return _page_by_object(resource, body, fingerprints)
+
+
+def _whole_page(kind: _Kind, body: bytes) -> Page:
+    listing, project = kind.list.decode(body), kind.project
+    return _page(listing, [project(wire, None) for wire in listing.items or ()], [])
+
+
+def _page_by_object(resource: str, body: bytes, fingerprints: Fingerprints | None) -> Page:
     listing = _listed(body)
     decode, project = _KINDS[resource].decoder.decode, _KINDS[resource].project
     items: list[DomainObject] = []
@@ -124,6 +141,10 @@ def decode_page(resource: str, body: bytes, fingerprints: Fingerprints | None = 
             items.append(project(decode(text), fingerprints))
         except _BROKEN as problem:
             malformed.append(_named(resource, text, problem))
+    return _page(listing, items, malformed)
+
+
+def _page(listing: ListWire[Any], items: list[DomainObject], malformed: list[Malformed]) -> Page:
     return Page(
         items=items,
         resource_version=listing.metadata.resource_version,
@@ -173,7 +194,7 @@ def _named(resource: str, text: msgspec.Raw, problem: Exception) -> Malformed:
     return Malformed(resource, _key(_sketched(text)), *located(problem))
 
 
-def _listed(body: bytes) -> ListWire:
+def _listed(body: bytes) -> ListWire[msgspec.Raw]:
     try:
         return _whole(_list, body)
     except _BROKEN:

@@ -133,6 +133,7 @@ class Templates:
         self._most = most
         self._known: dict[bytes, Template] = {}
         self._shared: dict[Template, Template] = {}
+        self._last: tuple[bytes, Template] = (b"", Template((), ()))
 
     def of(self, init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw, pulls: msgspec.Raw) -> Template:
         """Raises Unfit where the text is no pod spec."""
@@ -140,6 +141,9 @@ class Templates:
         if (at := text.find(_TOKEN_NAME)) >= 0:
             random = text[at : at + len(_TOKEN_NAME) + 5]
             text = text.replace(random, b"") if _TOKEN_VOLUME.fullmatch(random) else text
+        last, template = self._last
+        if text == last:  # pods of one template follow one another in a list
+            return template
         digest = blake2b(text, digest_size=16).digest()
         known = self._known.get(digest)
         if known is None:
@@ -148,6 +152,7 @@ class Templates:
                 self._shared.clear()
             template = consumption(init, containers, volumes, pulls)
             known = self._known[digest] = self._shared.setdefault(template, template)
+        self._last = text, known
         return known
 
 
