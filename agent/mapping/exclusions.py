@@ -148,7 +148,7 @@ def excluded_by_push(secret: SecretView, pushes: list[PushSource]) -> str:
 
 
 @lru_cache(maxsize=2)
-def _excluded_pushed(pushed: bool) -> str:  # noqa: FBT001
+def _excluded_pushed(pushed: bool) -> str:
     return excluded(Facts(pushed=pushed))
 
 
