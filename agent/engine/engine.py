@@ -226,7 +226,7 @@ class Engine:
             for source, chains in self._sources.items():
                 if source.vault == view.host:
                     context.world.dirty_chains |= chains
-        for name in answer.wanted:
+        for name in answer.wanted if context.memory.heals else ():
             # Whoever waits for a fresh look waits for its workloads, too.
             for chain in self._sources.get(SourceKey(view.host, name), ()):
                 for workload in self.chains.verdicts.get(chain, ()):
