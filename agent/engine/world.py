@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any
 
 from agent import mapping
@@ -138,11 +139,13 @@ class World:
 
         Kept only where it says more than the clock does: for starts of the last seconds.
         """
-        old = self.pods.get(pod.key)
-        starts = [run.started for run in pod.runs]
-        if old is not None and old.uid == pod.uid and [run.started for run in old.runs] == starts:
+        old, last = self.pods.get(pod.key), 0.0
+        for run in pod.runs:
+            if run.started is not None and run.started > last:
+                last = run.started
+        if old is not None and old.uid == pod.uid and [r.started for r in old.runs] == [r.started for r in pod.runs]:
             return
-        if seen_at > max((start or 0.0 for start in starts), default=0.0) + RECENT:
+        if seen_at > last + RECENT:
             self.seen_running.pop(pod.key, None)
         else:
             self.seen_running[pod.key] = seen_at
@@ -153,11 +156,14 @@ class World:
 
     def replace_all(self, resource: str, namespace: str | None, items: Iterable[Any], *, seen_at: float = 0.0) -> None:
         """The whole collection (of one namespace) was read anew."""
-        keep = set()
+        keep, identity = set(), _IDENTITIES.get(resource, _KEY)
         for obj in items:
             self.put(resource, obj, seen_at=seen_at)
             keep.add(identity(obj))
-        for obj in [o for o in self._collection(resource) if identity(o) not in keep]:
+        there = self._collection(resource)
+        if len(there) == len(keep):
+            return  # all that is there was just put
+        for obj in [o for o in there if identity(o) not in keep]:
             if namespace is None or getattr(identity(obj), "namespace", namespace) == namespace:
                 self.drop(resource, obj)
 
@@ -352,12 +358,9 @@ def secrets_of(pod: Pod) -> tuple[str, ...]:
     return pod.references
 
 
-def identity(obj: Any) -> Any:
-    """The key under which the world keeps an object."""
-    if isinstance(obj, ReplicaSet):
-        return obj.uid
-    return obj.name if isinstance(obj, Namespace | Node) else obj.key
-
+_KEY = attrgetter("key")
+_IDENTITIES = {"replicasets": attrgetter("uid"), "namespaces": attrgetter("name"), "nodes": attrgetter("name")}
+"""Under what the world keeps an object, where that is not its key."""
 
 _WORKLOAD_KINDS = {"deployments": "Deployment", "statefulsets": "StatefulSet", "daemonsets": "DaemonSet"}
 _TABLES = {

@@ -185,7 +185,8 @@ def _container(wire: Container, kind: str, volumes: dict[str, Volume]) -> Contai
 def _env(env: list[EnvVar]) -> Iterator[Use]:
     """A later variable of the same name wins, unless another takes the earlier value by ``$(NAME)``."""
     last = {variable.name: index for index, variable in enumerate(env)}
-    quoted = {name for variable in env for name in _REFERENCE.findall(variable.value or "")}
+    quoting = [variable.value for variable in env if variable.value and "$(" in variable.value]
+    quoted = {name for value in quoting for name in _REFERENCE.findall(value)}
     for index, variable in enumerate(env):
         ref = variable.value_from.secret_key_ref if variable.value_from else None
         if ref is not None and ref.name and (last[variable.name] == index or variable.name in quoted):
