@@ -43,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lo: float  # began not before
     hi: float  # began not after
     born: float = 0.0  # this value cannot have existed anywhere before (0: not known)
+    gone: bool = False  # ABSENT with the whole Secret, not the key alone
 
 
 class NodeCache(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from agent import mapping
 from agent.diagnose import containers, history, running, upstream
-from agent.diagnose.containers import Span
+from agent.diagnose.containers import Need, Span
 from agent.diagnose.view import ChainReport, ChainView, Upstream
 from agent.memory import Entry, SecretMemory
 from agent.model import (
@@ -81,9 +81,10 @@ def workload_finding(
 
 
 class _Judged(NamedTuple):
-    """Uses of one Secret by a container that have the same resolve interval."""
+    """Uses of one Secret by a container that have the same resolve interval and the same need."""
 
     use: Use  # the first of them
+    need: Need
     names: dict[Hashable, str]  # keys they read; of those that share their times, one
 
 
@@ -120,10 +121,11 @@ class _Judge:
     def _uses(self, spec: ContainerSpec) -> tuple[_Judged, ...] | None:
         """What is judged of a container; None: it does not consume the Secret."""
         uses = [use for use in spec.uses if use.secret == self.view.es.target]
-        judged: dict[bool, _Judged] = {}
+        judged: dict[tuple[bool, Need], _Judged] = {}
         for use in uses:
             if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes):
-                names = judged.setdefault(use.via == "subPath", _Judged(use, {})).names
+                need = containers.needs(use)
+                names = judged.setdefault((use.via == "subPath", need), _Judged(use, need, {})).names
                 for name in containers.keys_used(use, self.memory):
                     if self.keys is None or name in self.keys:
                         names.setdefault(containers.times(self._entries(name)) or name, name)
@@ -148,13 +150,13 @@ class _Judge:
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
         seen = self._seen_running.get(pod.key, self.now)
-        for use, names in judged:
+        for use, need, names in judged:
             span = containers.span(pod, run, use, self.policy, now=seen)
             if cache is not None and cached:
                 # The pod itself keeps the former object on its node: a restart of the container gets that again.
                 span = Span(min(span.lo, cache.at - 1), min(span.hi, cache.at - 1))
             for name in names.values():
-                state = self._key(name, span)
+                state = self._key(name, span, need)
                 if state is not worst and _WORST_FIRST.index(state) < _WORST_FIRST.index(worst):
                     worst, key, at = state, name, span
         if worst in (State.FRESH, State.ASSUMED):
@@ -166,9 +168,10 @@ class _Judge:
     def _entries(self, name: str) -> tuple[Entry, ...]:
         return self.memory.keys.get(name) or containers.unknown_key()
 
-    def _key(self, name: str, span: Span) -> State:
+    def _key(self, name: str, span: Span, need: Need) -> State:
         before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
-        return containers.judge(self._entries(name), self.memory.first_look, span, before_us=before_us)
+        first_look = self.memory.first_look
+        return containers.judge(self._entries(name), first_look, span, before_us=before_us, need=need)
 
     def _evidence(self, state: State, key: str, at: Span, run: ContainerRun) -> str:
         if not key:

@@ -7,7 +7,7 @@ may lag. So a container is judged by the span in which it must have resolved, he
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
 from agent.model import ContainerRun, ContainerSpec, Pod, State, Use
@@ -15,6 +15,10 @@ from agent.policy import Policy
 
 SELF_HEALING_OWNERS = frozenset({"Job"})
 """A Job's pods are never recycled: the next run gets the new value."""
+
+
+Need = Literal["nothing", "secret", "key"]
+"""What must be there for a container to start: kubelet lets it wait until it is."""
 
 
 class Span(NamedTuple):
@@ -80,6 +84,13 @@ def counts(use: Use, *, immutable: bool, volumes: str) -> bool:
     return use.via in ("env", "envFrom", "subPath") or immutable or volumes == "recycle"
 
 
+def needs(use: Use) -> Need:
+    """What this use keeps its container from starting without. A volume that lacks a key is mounted all the same."""
+    if use.optional:
+        return "nothing"
+    return "key" if use.via == "env" else "secret"
+
+
 def keys_used(use: Use, memory: SecretMemory) -> Iterable[str]:
     """The Secret's keys that this use reads, or would read if they came back."""
     if use.keys is not None:
@@ -104,12 +115,14 @@ def held(entries: tuple[Entry, ...], first_look: float, at: Span) -> Held:
     return Held(tuple(found), before_us=at.lo <= first_look)
 
 
-def judge(entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us: State) -> State:
+def judge(
+    entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us: State, need: Need = "nothing"
+) -> State:
     """Fresh, assumed, stale or suspect: one key of one container.
 
     ``before_us`` is what a container that resolved before our first look counts as while the value of that first look
     is still the current one (`assumed` or `suspect`). Once the key holds a value that we never saw before, whoever
-    resolved before our first look cannot have it.
+    resolved before our first look cannot have it. ``need``: who had to wait for something has not got its absence.
     """
     now = entries[0]
     if len(entries) == 1 and now.value != UNOBSERVED:  # most keys, always: it never changed while we looked
@@ -117,7 +130,7 @@ def judge(entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us:
             return before_us
         return State.FRESH if now.lo <= at.hi else State.SUSPECT
     might = held(entries, first_look, at)
-    states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries}
+    states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries if _starts(need, entry)}
     if might.before_us:
         oldest = entries[-1].value
         states.add(before_us if oldest == now.value else State.SUSPECT if oldest == UNOBSERVED else State.STALE)
@@ -126,6 +139,13 @@ def judge(entries: tuple[Entry, ...], first_look: float, at: Span, *, before_us:
     if states == {State.FRESH, State.ASSUMED}:
         return State.ASSUMED
     return State.SUSPECT
+
+
+def _starts(need: Need, entry: Entry) -> bool:
+    """Whether a container with this need can have started while the entry held."""
+    if entry.value != ABSENT or need == "nothing":
+        return True
+    return need == "secret" and not entry.gone
 
 
 def times(entries: tuple[Entry, ...]) -> tuple[float, float] | None:

@@ -37,7 +37,7 @@ def first_look(view: SecretView, *, at: float, absent_until: float | None) -> Se
     if absent_until is None or view.created + 1 < absent_until:
         keys = {key: _entries(Entry(value=value, lo=at, hi=at)) for key, value in view.prints.items()}
         return _memory(view, first_look=at, keys=keys)
-    absent = Entry(value=ABSENT, lo=FOREVER_AGO, hi=FOREVER_AGO)
+    absent = Entry(value=ABSENT, lo=FOREVER_AGO, hi=FOREVER_AGO, gone=True)
     begin = max(absent_until, view.created)
     end = min(at, view.touched + 1)
     unsure = (Entry(value=UNOBSERVED, lo=begin, hi=begin),) if view.touched > view.created + 1 else ()
@@ -56,10 +56,11 @@ def watched(memory: SecretMemory, view: SecretView, *, since: float, seen: float
     lo = max(since, view.touched) if moved else since
     hi = min(seen, view.touched + 1) if moved else seen
     memory, keys = _back(memory, view), {}
+    hidden = _hidden(memory, view)
     for key in memory.keys.keys() | view.prints.keys():
         old, value = _known(memory, key), view.prints.get(key, ABSENT)
         written = Entry(value=value, lo=min(lo, hi), hi=hi)
-        keys[key] = old if value == old[0].value else _bounded((written, *old))
+        keys[key] = old if value == old[0].value and not old[0].gone else _bounded((written, *hidden, *old))
     return _with(memory, view, keys)
 
 
@@ -99,7 +100,8 @@ def deleted(memory: SecretMemory, *, since: float, seen: float, gap: bool = Fals
     """
     if not memory.uid and not gap:
         return memory
-    gone, unseen = Entry(value=ABSENT, lo=since, hi=seen), Entry(value=UNOBSERVED, lo=since, hi=since)
+    gone = Entry(value=ABSENT, lo=since, hi=seen, gone=True)
+    unseen = Entry(value=UNOBSERVED, lo=since, hi=since)
     keys = {}
     for key, old in memory.keys.items():
         if gap and [entry.value for entry in old[:2]] == [ABSENT, UNOBSERVED]:
@@ -167,8 +169,16 @@ def _back(memory: SecretMemory, view: SecretView) -> SecretMemory:
     if memory.uid or view.uid != memory.lost_uid:
         return memory
     return replace(
-        memory, keys={key: (replace(old[0], value=UNOBSERVED), *old[1:]) for key, old in memory.keys.items()}
+        memory,
+        keys={key: (replace(old[0], value=UNOBSERVED, gone=False), *old[1:]) for key, old in memory.keys.items()},
     )
+
+
+def _hidden(memory: SecretMemory, view: SecretView) -> tuple[Entry, ...]:
+    """What a new object held before it came into our sight: one that somebody made without ESO's label."""
+    if view.uid in (memory.uid, memory.lost_uid) or view.touched <= view.created + 1:
+        return ()
+    return (Entry(value=UNOBSERVED, lo=view.created, hi=view.created + 1),)
 
 
 def _with(memory: SecretMemory, view: SecretView, keys: dict[str, tuple[Entry, ...]]) -> SecretMemory:

@@ -26,6 +26,9 @@ USES = (
     (Use(KEY.name, "env", ("a",), optional=True), Use(KEY.name, "env", ("b",), optional=True)),
     (Use(KEY.name, "env", (FOREIGN,), optional=True),),
     (Use(KEY.name, "envFrom", None, optional=True),),
+    (Use(KEY.name, "env", ("a",)), Use(KEY.name, "env", ("b",), optional=True)),
+    (Use(KEY.name, "env", (FOREIGN,)),),
+    (Use(KEY.name, "envFrom", None),),
 )
 PAUSES = (0.0, 0.05, 0.3, 0.9, 2.5, 7.0, 40.0, 700.0, 5000.0)
 

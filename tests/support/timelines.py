@@ -289,10 +289,21 @@ class Timeline:
         if not self.pods:
             return
         pod = self.pods[index % len(self.pods)]
-        if pod.starts[-1].started > self.now:
+        if not self._runs(pod):
             return
         read = self.now + until_read
         pod.starts.append(Start(read - lag, read + until_started, previous_end=self.now))
+
+    def _runs(self, pod: LivingPod) -> bool:
+        """Whether its container runs by now. One that lacks what it needs waits, and starts when that is there."""
+        start = pod.starts[-1]
+        if not _satisfied(pod, self.at(start.read).data):
+            there = [w.at for w in self.history if w.at > start.read and _satisfied(pod, w.data)]
+            if not there:
+                return False
+            again = there[0] + 0.01
+            start = pod.starts[-1] = Start(again, again + start.started - start.read, start.previous_end)
+        return start.started < self.now - 0.02
 
     def received(self, pod: LivingPod) -> Data | None:
         """The Secret's data as the present run of the container read them; None: there was no Secret."""
@@ -399,7 +410,7 @@ class Timeline:
         self.sweep()
         observer = self.observer
         assert observer is not None
-        running = {pod.name: pod for pod in self.pods if pod.starts[-1].started < self.now - 0.02}
+        running = {pod.name: pod for pod in self.pods if self._runs(pod)}
         for pod in running.values():
             observer.world.put("pods", pod.shown(), seen_at=max(pod.starts[-1].started + 0.01, self.listed_at))
         return diagnose(self._chain_view(), self.policy, self.now, full=True), running
@@ -486,3 +497,11 @@ class Timeline:
 
 
 STORE_OBJECT = SecretStore(key=STORE, provider="azurekv", host=HOST, changed=BEGIN - 1e6)
+
+
+def _satisfied(pod: LivingPod, data: Data | None) -> bool:
+    """Whether kubelet starts the container on these data: what is not optional has to be there."""
+    needed = [use for use in pod.uses if not use.optional]
+    if data is None:
+        return not needed
+    return all(key in data for use in needed if use.via == "env" for key in use.keys or ())
