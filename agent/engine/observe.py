@@ -128,18 +128,39 @@ class Observer:
                 at = listing.asked_at if quiet else listing.answered_at
                 fresh = history.first_look(view, at=at, absent_until=confirmed)
                 self._remember(view.key, None, fresh)
-            elif not _older(view, known):
+            else:
                 since = confirmed if confirmed is not None else known.first_look
-                born = self._births.of(view, since, policy)
-                after = history.after_gap(known, view, confirmed=since, seen=listing.answered_at, born=born)
+                after = self._after_gap(known, view, message, since, policy)
                 self._remember(view.key, known, after, deleted_at=since)
         for key, memory in list(self.memory.secrets.items()):
             if key not in present and scope.namespace in (None, key.namespace) and (memory.uid or message.gap):
                 since = confirmed if confirmed is not None else memory.first_look
-                self._remember(key, memory, history.deleted(memory, since=since, seen=listing.answered_at, gap=True))
+                before = _watched(memory, self._ahead.pop(key, None))
+                self._remember(key, memory, history.deleted(before, since=since, seen=listing.answered_at, gap=True))
         self.world.replace_all("secrets", scope.namespace, listing.items)
         self._lower[scope] = listing.asked_at
         self._confirm(scope, listing.asked_at)
+
+    def _after_gap(
+        self, known: SecretMemory, view: SecretView, message: Listed, since: float, policy: Policy
+    ) -> SecretMemory:
+        """What a list shows, held against what the watch had brought before it broke (until ``since``).
+
+        What was read by itself meanwhile hides what came and went before: no watch will bring that any more. Only what
+        was read later than the list holds on.
+        """
+        ahead = self._ahead.pop(view.key, None) if message.gap else None
+        before = _watched(known, ahead)
+        if _older(view, before):
+            return known
+        born = self._births.of(view, since, policy)
+        after = history.after_gap(before, view, confirmed=since, seen=message.listing.answered_at, born=born)
+        newer = [state for state in ahead.states if _older(view, state[0])] if ahead is not None else []
+        if newer:
+            self._ahead[view.key] = Ahead(after, newer)
+        for state, begin, seen in newer:
+            after = history.watched(after, state, since=max(begin, message.listing.asked_at), seen=seen)
+        return after
 
     # ---------------------------------------------------------------------------------------------------- watches
 
@@ -188,7 +209,7 @@ class Observer:
         memory = ahead.base
         for state, since, at in ahead.states:
             memory = history.watched(memory, state, since=since, seen=at)
-        kept = replace(memory, cache=known.cache, assumed_from=known.assumed_from)
+        kept = _kept(memory, known)
         if kept != known:
             self._remember(view.key, known, kept)
 
@@ -287,11 +308,21 @@ class Ahead(NamedTuple):
     states: list[tuple[SecretView, float, float]]  # each with the times after and before which it was written
 
 
+def _watched(known: SecretMemory, ahead: Ahead | None) -> SecretMemory:
+    """What is remembered of a Secret, without what was read ahead of its watch."""
+    return known if ahead is None else _kept(ahead.base, known)
+
+
+def _kept(memory: SecretMemory, known: SecretMemory) -> SecretMemory:
+    """A memory that takes the place of another, with what does not rest on its history."""
+    return replace(memory, cache=known.cache, assumed_from=known.assumed_from)
+
+
 def _version(view: SecretView) -> int:
     return int(view.resource_version)
 
 
-def _older(view: SecretView, known: SecretMemory) -> bool:
+def _older(view: SecretView, known: SecretMemory | SecretView) -> bool:
     """The same object as it was before what we know of it: read ahead of its watch, which brings the former now."""
     now, then = view.resource_version, known.resource_version
     return view.uid == known.uid and now.isdecimal() and then.isdecimal() and int(now) < int(then)

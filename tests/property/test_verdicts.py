@@ -40,6 +40,7 @@ CLIMATES = (
     {"rotate": 6, "sync": 6, "start": 6, "restart": 3, "annotate": 2, "toggle": 1, "sweep": 2, "delete": 1},
     {"rotate": 4, "edit": 4, "sync": 6, "start": 5, "restart": 2, "slow": 4, "hasten": 2, "read": 4, "sweep": 2},
     {"edit": 6, "sync": 4, "start": 5, "restart": 2, "annotate": 2, "unlabel": 1, "breaks": 2, "list": 2, "sweep": 2},
+    {"rotate": 4, "sync": 6, "edit": 3, "start": 5, "restart": 3, "breaks": 3, "read": 4, "list": 1, "sweep": 2},
     {"rotate": 3, "sync": 4, "start": 5, "restart": 2, "save": 3, "stop": 3, "begin": 3, "sweep": 2, "annotate": 1},
     {
         "rotate": 3, "toggle": 1, "sync": 4, "edit": 3, "annotate": 1, "unlabel": 1, "delete": 1, "start": 5,

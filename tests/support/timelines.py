@@ -120,6 +120,7 @@ class Secret:
     managers: dict[str, Entry]
     label: bool = True
     fits: bool = True
+    rv: int = 0  # of its own last write: other objects' writes count on, and do not move it
 
     @property
     def touched(self) -> float:
@@ -236,6 +237,7 @@ class Timeline:
             view = self._view()
             self.secret.label = False
             self._rv += 1
+            self.secret.rv = self._rv
             self._deliver("DELETED", replace(view, resource_version=str(self._rv)))
 
     def delete(self) -> None:
@@ -269,6 +271,7 @@ class Timeline:
     def _wrote(self, event: str, *, by_hand: frozenset[str]) -> None:
         assert self.secret is not None
         self._rv += 1
+        self.secret.rv = self._rv
         self.history.append(Written(self.now, dict(self.secret.data), by_hand))
         if self.secret.label:
             self._deliver(event, self._view())
@@ -476,7 +479,7 @@ class Timeline:
         foreign = {m: e for m, e in secret.managers.items() if m != "eso" and e.keys}
         eso = secret.managers.get("eso")
         return SecretView(
-            key=KEY, uid=secret.uid, resource_version=str(self._rv), created=math.floor(secret.created),
+            key=KEY, uid=secret.uid, resource_version=str(secret.rv), created=math.floor(secret.created),
             touched=secret.touched, prints=dict(secret.data), managed=True, hash_fits=secret.fits, owner_uid="es",
             foreign_writers=tuple(sorted(foreign)), foreign_wrote=max((e.time for e in foreign.values()), default=None),
             eso_wrote=eso.time if eso is not None and eso.keys else None,
