@@ -164,9 +164,15 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
 
 
 def _unsent(case: RecycleCase, heal: HealMemory) -> list[PodCase]:
-    """Pods of the batch whose eviction was reserved, is not known to have happened, and is still due."""
+    """Pods of the batch whose eviction was reserved, is not known to have happened, and is still due and allowed."""
     undone = {eviction.uid for eviction in heal.batch if not eviction.done}
-    return [c for c in case.stale if c.pod.uid in undone]
+    return [c for c in _due(case) if c.pod.uid in undone]
+
+
+def _due(case: RecycleCase) -> tuple[PodCase, ...]:
+    """Stale pods that may go now: outside the windows those alone that serve nobody."""
+    stale = case.stale
+    return tuple(c for c in stale if not c.pod.ready) if stale and outside_window(case) else stale
 
 
 def _stamped(case: RecycleCase, heal: HealMemory) -> bool:
@@ -306,10 +312,9 @@ def halt_ended(case: RecycleCase, halt: Halt) -> str:
 
 
 def _choose(case: RecycleCase) -> RecycleDecision:
-    broken = [c for c in case.stale if not c.pod.ready]
-    stale = tuple(broken) if outside_window(case) else case.stale
-    heal = case.heal
-    if heal is not None and (again := [c for c in _unsent(case, heal) if c in stale]):
+    stale, heal = _due(case), case.heal
+    broken = [c for c in stale if not c.pod.ready]
+    if heal is not None and (again := _unsent(case, heal)):
         # Reserved before a crash or a lost answer: the same pods, so that never more are under way than were meant.
         return _evict(case, again, heal.stage if heal.stage in ("broken", "canary") else "batch")
     if broken:

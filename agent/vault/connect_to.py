@@ -72,7 +72,7 @@ def session(connect_to: str | None, *, pool_size: int = 10, ca_bundle: str | Non
 class _Session(requests.Session):
     """Spares a GET what it never needs here: cookies, redirects, a netrc. That is a fifth of a request's cost."""
 
-    def request(self, method: str, url: Any, *args: Any, **asked: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, method: str, url: Any, *args: Any, **asked: Any) -> requests.Response:
         """One request, as the SDK's transport makes it; any but a plain GET goes the usual way."""
         plain = method == "GET" and not args and not self.trust_env and asked.get("allow_redirects") is False
         if not plain or any(value for name, value in asked.items() if name not in _PLAIN):
