@@ -73,7 +73,10 @@ class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     Kept, because it tells of the time before we looked: what ESO, the spec or the vault do later does not change it.
     """
+    others: tuple[Entry, ...] = ()
+    """The history of every key that was never seen, newest first: ABSENT whenever we looked, UNOBSERVED in between."""
     lost_uid: str = ""  # of the object that went out of our sight, while there is none
+    lost_at: float = 0.0  # it did so not before
 
 
 class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):

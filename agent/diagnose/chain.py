@@ -166,7 +166,7 @@ class _Judge:
         return self._verdict(pod, spec, worst, self._evidence(worst, key, at, run), key, at)
 
     def _entries(self, name: str) -> tuple[Entry, ...]:
-        return self.memory.keys.get(name) or containers.unknown_key()
+        return history.of(self.memory, name)
 
     def _key(self, name: str, span: Span, need: Need) -> State:
         before_us = State.ASSUMED if span.lo > self.assumed_from else State.SUSPECT
@@ -176,11 +176,11 @@ class _Judge:
     def _evidence(self, state: State, key: str, at: Span, run: ContainerRun) -> str:
         if not key:
             return "every key it uses is the current one"
-        newest = (self.memory.keys.get(key) or containers.unknown_key())[0]
+        newest, *older = history.of(self.memory, key)
         began = f"{stamp(run.started)}" if run.started else "at an unknown time"
         if state is State.ASSUMED:
             return f"started {began}, long after the version that was the newest at our first look"
-        if len(self.memory.keys.get(key, ())) < 2:
+        if not older:
             return f"started {began}, before our first look at {stamp(self.memory.first_look)}: {key} may be older"
         when = f"between {stamp(newest.lo)} and {stamp(newest.hi)}" if newest.hi - newest.lo > 1 else stamp(newest.lo)
         verb = "holds an older" if state is State.STALE else "may hold an older"

@@ -128,7 +128,7 @@ def judge(
     if len(entries) == 1 and now.value != UNOBSERVED:  # most keys, always: it never changed while we looked
         if at.lo <= first_look:
             return before_us
-        return State.FRESH if now.lo <= at.hi else State.SUSPECT
+        return State.FRESH if now.lo <= at.hi and _starts(need, now) else State.SUSPECT
     might = held(entries, first_look, at)
     states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries if _starts(need, entry)}
     if might.before_us:
@@ -159,11 +159,6 @@ def _entry_state(entry: Entry, now: Entry, until: float) -> State:
         # What was there unobserved cannot be the current value if all of it lies before that value existed anywhere.
         return State.STALE if until < now.born else State.SUSPECT
     return State.FRESH if entry.value == now.value else State.STALE
-
-
-def unknown_key() -> tuple[Entry, ...]:
-    """The history of a key that was never seen."""
-    return (Entry(value=ABSENT, lo=float("-inf"), hi=float("-inf")),)
 
 
 def consumers(pod: Pod, secret: str) -> Iterable[tuple[ContainerSpec, ContainerRun, Use]]:

@@ -4,9 +4,9 @@ Three facts about a Kubernetes API server carry this (recorded step by step on k
 
 * an update that changes nothing moves neither the resourceVersion nor any managedFields time;
 * a write that changes data sets the time of its writer's managedFields entry, in whole seconds of the API server's
-  clock, except that removing a key moves no time at all;
+  clock, except that removing a key moves no time at all, and takes an entry that owned nothing else with it;
 * a write of metadata alone moves the time of the writer's whole entry too, ``f:data`` included. So a moved time says
-  that data *may* have changed; an unmoved one, with the same keys, that it did not.
+  that data *may* have changed; an unmoved one, that the keys which are there did not: others can have come and gone.
 
 While a watch runs, each write arrives as one event and its interval is tight. Across a gap we know less, and say so.
 """
@@ -14,7 +14,6 @@ While a watch runs, each write arrives as one event and its interval is tight. A
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -25,6 +24,8 @@ FOREVER_AGO = 0.0
 """A time before all others. Finite, because histories are kept as JSON, which knows no infinity."""
 KEPT_ENTRIES = 16
 """Per key; what is older becomes one UNOBSERVED entry. Sixteen changes outlive the pods of any sane rotation."""
+NEVER_SEEN = ""
+"""In place of a key: any that was never seen. They share one history."""
 
 
 def first_look(view: SecretView, *, at: float, absent_until: float | None) -> SecretMemory:
@@ -36,16 +37,17 @@ def first_look(view: SecretView, *, at: float, absent_until: float | None) -> Se
     """
     if absent_until is None or view.created + 1 < absent_until:
         keys = {key: _entries(Entry(value=value, lo=at, hi=at)) for key, value in view.prints.items()}
-        return _memory(view, first_look=at, keys=keys)
+        return _memory(view, first_look=at, keys=keys, others=_entries(Entry(value=ABSENT, lo=at, hi=at)))
     absent = Entry(value=ABSENT, lo=FOREVER_AGO, hi=FOREVER_AGO, gone=True)
     begin = max(absent_until, view.created)
     end = min(at, view.touched + 1)
-    unsure = (Entry(value=UNOBSERVED, lo=begin, hi=begin),) if view.touched > view.created + 1 else ()
+    unsure = (Entry(value=UNOBSERVED, lo=begin, hi=begin),) if _grown(view) else ()
     keys = {
         key: _entries(Entry(value=value, lo=begin, hi=max(begin, end)), *unsure, absent)
         for key, value in view.prints.items()
     }
-    return _memory(view, first_look=FOREVER_AGO, keys=keys)
+    others = _entries(Entry(value=ABSENT, lo=begin, hi=max(begin, at)), *unsure, absent)
+    return _memory(view, first_look=FOREVER_AGO, keys=keys, others=others)
 
 
 def watched(memory: SecretMemory, view: SecretView, *, since: float, seen: float) -> SecretMemory:
@@ -55,13 +57,15 @@ def watched(memory: SecretMemory, view: SecretView, *, since: float, seen: float
     moved = view.touched > memory.touched or view.uid != memory.uid
     lo = max(since, view.touched) if moved else since
     hi = min(seen, view.touched + 1) if moved else seen
-    memory, keys = _back(memory, view), {}
-    hidden = _hidden(memory, view)
-    for key in memory.keys.keys() | view.prints.keys():
-        old, value = _known(memory, key), view.prints.get(key, ABSENT)
+
+    known = _back(memory, view)
+
+    def after(key: str) -> tuple[Entry, ...]:
+        old, value = of(known, key), view.prints.get(key, ABSENT)
         written = Entry(value=value, lo=min(lo, hi), hi=hi)
-        keys[key] = old if value == old[0].value and not old[0].gone else _bounded((written, *hidden, *old))
-    return _with(memory, view, keys)
+        return old if value == old[0].value and not old[0].gone else _bounded((written, *old))
+
+    return _with(known, view, after)
 
 
 def after_gap(
@@ -75,13 +79,13 @@ def after_gap(
     if view.uid == memory.uid and view.resource_version == memory.resource_version:
         return memory
     # A second write in the second of the last one we saw moves no time either.
-    unmoved = view.touched == memory.touched and view.touched + 1 <= confirmed
-    if view.uid == memory.uid and unmoved and view.prints == current(memory):
-        return replace(memory, resource_version=view.resource_version)
-    memory = _back(memory, view)
-    keys = {}
-    for key in memory.keys.keys() | view.prints.keys():
-        old, value = _known(memory, key), view.prints.get(key, ABSENT)
+    unmoved = view.uid == memory.uid and view.touched == memory.touched and view.touched + 1 <= confirmed
+    known = _back(memory, view)
+
+    def after(key: str) -> tuple[Entry, ...]:
+        old, value = of(known, key), view.prints.get(key, ABSENT)
+        if unmoved and value == old[0].value != ABSENT:
+            return old  # who writes a key that is there moves a time
         # That a key is gone moves no time.
         hi = max(confirmed, seen if value == ABSENT else min(seen, view.touched + 1))
         new = value != ABSENT and all(value != entry.value for entry in old)
@@ -89,8 +93,9 @@ def after_gap(
         if earliest > hi:
             earliest = 0.0  # it was there before: no version has brought it, but somebody's hand
         newest = Entry(value=value, lo=max(confirmed, earliest), hi=hi, born=earliest)
-        keys[key] = _bounded((newest, Entry(value=UNOBSERVED, lo=confirmed, hi=confirmed), *old))
-    return _with(memory, view, keys)
+        return _bounded((newest, Entry(value=UNOBSERVED, lo=confirmed, hi=confirmed), *old))
+
+    return _with(known, view, after)
 
 
 def deleted(memory: SecretMemory, *, since: float, seen: float, gap: bool = False) -> SecretMemory:
@@ -102,13 +107,20 @@ def deleted(memory: SecretMemory, *, since: float, seen: float, gap: bool = Fals
         return memory
     gone = Entry(value=ABSENT, lo=since, hi=seen, gone=True)
     unseen = Entry(value=UNOBSERVED, lo=since, hi=since)
-    keys = {}
-    for key, old in memory.keys.items():
+
+    def after(old: tuple[Entry, ...]) -> tuple[Entry, ...]:
         if gap and [entry.value for entry in old[:2]] == [ABSENT, UNOBSERVED]:
-            keys[key] = (gone, *old[1:])  # absent at the end of the last gap, too: one gap with that
-        else:
-            keys[key] = _bounded((gone, unseen, *old) if gap else (gone, *old))
-    return replace(memory, uid="", resource_version="", keys=keys, lost_uid=memory.uid or memory.lost_uid)
+            return (gone, *old[1:])  # absent at the end of the last gap, too: one gap with that
+        return _bounded((gone, unseen, *old) if gap else (gone, *old))
+
+    lost = {"lost_uid": memory.uid, "lost_at": since} if memory.uid else {}
+    return replace(_each(memory, after), uid="", resource_version="", **lost)
+
+
+def of(memory: SecretMemory, key: str) -> tuple[Entry, ...]:
+    """A key's history, newest first."""
+    never_seen = memory.others or (Entry(value=ABSENT, lo=memory.first_look, hi=memory.first_look),)
+    return memory.keys.get(key) or never_seen
 
 
 def current(memory: SecretMemory) -> dict[str, str]:
@@ -139,57 +151,68 @@ def _entries(*entries: Entry) -> tuple[Entry, ...]:
     return entries
 
 
-def _memory(view: SecretView, *, first_look: float, keys: dict[str, tuple[Entry, ...]]) -> SecretMemory:
+def _memory(
+    view: SecretView, *, first_look: float, keys: dict[str, tuple[Entry, ...]], others: tuple[Entry, ...]
+) -> SecretMemory:
     return SecretMemory(
         uid=view.uid,
         resource_version=view.resource_version,
         touched=view.touched,
         first_look=first_look,
         keys=keys,
+        others=others,
         immutable=view.immutable,
     )
 
 
-def _known(memory: SecretMemory, key: str) -> tuple[Entry, ...]:
-    """A key's history; one that was never seen was absent whenever we looked."""
-    if key in memory.keys:
-        return memory.keys[key]
-    absent = Entry(value=ABSENT, lo=memory.first_look, hi=memory.first_look)
-    gaps = [
-        (gap.lo, after.hi) for old in memory.keys.values() for after, gap in pairwise(old) if gap.value == UNOBSERVED
-    ]
-    if not gaps:
-        return (absent,)
-    begin, end = min(lo for lo, _ in gaps), max(hi for _, hi in gaps)
-    return (Entry(value=ABSENT, lo=end, hi=end), Entry(value=UNOBSERVED, lo=begin, hi=begin), absent)
+def _grown(view: SecretView) -> bool:
+    """It was written to after the second in which it was created: then it may have held something else before."""
+    return view.touched > view.created
 
 
 def _back(memory: SecretMemory, view: SecretView) -> SecretMemory:
-    """The very object that we took for deleted was only out of sight (without ESO's label), with whatever in it."""
-    if memory.uid or view.uid != memory.lost_uid:
+    """What we took for absent was there, with whatever in it, but out of our sight: without ESO's label.
+
+    Either the very object that we took for deleted, or another one, which was not created with what we see of it first.
+    """
+    if view.uid == memory.uid:
         return memory
-    return replace(
-        memory,
-        keys={key: (replace(old[0], value=UNOBSERVED, gone=False), *old[1:]) for key, old in memory.keys.items()},
+    if view.uid == memory.lost_uid:
+        return _each(memory, lambda old: _doubted(old, memory.lost_at))
+    return _each(memory, lambda old: _unseen_from(old, view.created)) if _grown(view) else memory
+
+
+def _doubted(entries: tuple[Entry, ...], since: float) -> tuple[Entry, ...]:
+    return tuple(
+        replace(entry, value=UNOBSERVED, gone=False) if entry.value == ABSENT and entry.lo >= since else entry
+        for entry in entries
     )
 
 
-def _hidden(memory: SecretMemory, view: SecretView) -> tuple[Entry, ...]:
-    """What a new object held before it came into our sight: one that somebody made without ESO's label."""
-    if view.uid in (memory.uid, memory.lost_uid) or view.touched <= view.created + 1:
-        return ()
-    return (Entry(value=UNOBSERVED, lo=view.created, hi=view.created + 1),)
+def _unseen_from(entries: tuple[Entry, ...], begin: float) -> tuple[Entry, ...]:
+    """Something was there from ``begin`` on, a time in whole seconds."""
+    end = begin + 1
+    before = tuple(replace(entry, hi=min(entry.hi, end)) for entry in entries if entry.lo <= end)
+    return _bounded((Entry(value=UNOBSERVED, lo=begin, hi=end), *before))
 
 
-def _with(memory: SecretMemory, view: SecretView, keys: dict[str, tuple[Entry, ...]]) -> SecretMemory:
+def _each(memory: SecretMemory, change: Callable[[tuple[Entry, ...]], tuple[Entry, ...]]) -> SecretMemory:
+    keys = {key: change(entries) for key, entries in memory.keys.items()}
+    return replace(memory, keys=keys, others=change(of(memory, NEVER_SEEN)))
+
+
+def _with(memory: SecretMemory, view: SecretView, after: Callable[[str], tuple[Entry, ...]]) -> SecretMemory:
+    """The object as it is now; ``after``: a key's history up to now."""
     return replace(
         memory,
         uid=view.uid,
         resource_version=view.resource_version,
         touched=view.touched,
-        keys=keys,
+        keys={key: after(key) for key in memory.keys.keys() | view.prints.keys()},
+        others=after(NEVER_SEEN),
         immutable=view.immutable,
         lost_uid="",
+        lost_at=0.0,
     )
 
 

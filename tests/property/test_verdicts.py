@@ -102,7 +102,6 @@ def contradiction(timeline: Timeline, pod: LivingPod, verdict: ContainerVerdict)
     then = timeline.at(read)
     got, current = then.data or {}, timeline.history[-1].data or {}
     keys = {key for use in pod.uses for key in (use.keys or known.keys)}
-    keys = {key for key in keys if key in known.keys or key in SOURCES}
     differs = {key for key in keys if got.get(key) != current.get(key)}
     if verdict.state is State.FRESH:
         return f"fresh, but {differs} differ" if differs else ""
