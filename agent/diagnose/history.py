@@ -128,6 +128,12 @@ def current(memory: SecretMemory) -> dict[str, str]:
     return {key: entries[0].value for key, entries in memory.keys.items() if entries[0].value != ABSENT}
 
 
+def differing(before: SecretMemory, after: SecretMemory) -> tuple[str, ...]:
+    """The keys that hold another value than before, came, or went."""
+    old, new = current(before), current(after)
+    return tuple(sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key)))
+
+
 def last_change(memory: SecretMemory, keys: tuple[str, ...] | None = None) -> float:
     """Latest time at which the data of these keys (None: any) was last written, as far as we witnessed it; 0: never."""
     newest = 0.0

@@ -7,13 +7,14 @@ taken in only when the vaults have answered: `pending` holds such lists back unt
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from agent.cluster.decode import Malformed
+from agent.cluster.reader import Listing
 from agent.cluster.reflector import Changed, Confirmed, Listed, Malfunction, Message, Recovered, Scope, Spoiled
 from agent.diagnose import history, sources
+from agent.engine.ahead import Ahead, older
 from agent.engine.births import Births
 from agent.engine.world import World
 from agent.memory import Memory, NodeCache, SecretMemory, VersionSeen
@@ -130,37 +131,35 @@ class Observer:
                 self._remember(view.key, None, fresh)
             else:
                 since = confirmed if confirmed is not None else known.first_look
-                after = self._after_gap(known, view, message, since, policy)
-                self._remember(view.key, known, after, deleted_at=since)
+                self._gap_ended(known, view, listing, since, policy)
         for key, memory in list(self.memory.secrets.items()):
             if key not in present and scope.namespace in (None, key.namespace) and (memory.uid or message.gap):
                 since = confirmed if confirmed is not None else memory.first_look
-                before = _watched(memory, self._ahead.pop(key, None))
-                self._remember(key, memory, history.deleted(before, since=since, seen=listing.answered_at, gap=True))
+                told = self._told(key, memory)
+                self._remember(key, memory, history.deleted(told, since=since, seen=listing.answered_at, gap=True))
         self.world.replace_all("secrets", scope.namespace, listing.items)
         self._lower[scope] = listing.asked_at
         self._confirm(scope, listing.asked_at)
 
-    def _after_gap(
-        self, known: SecretMemory, view: SecretView, message: Listed, since: float, policy: Policy
-    ) -> SecretMemory:
-        """What a list shows, held against what the watch had brought before it broke (until ``since``).
-
-        What was read by itself meanwhile hides what came and went before: no watch will bring that any more. Only what
-        was read later than the list holds on.
-        """
-        ahead = self._ahead.pop(view.key, None) if message.gap else None
-        before = _watched(known, ahead)
-        if _older(view, before):
-            return known
+    def _gap_ended(self, known: SecretMemory, view: SecretView, listing: Listing, since: float, policy: Policy) -> None:
+        """What a list shows, held against what the watch had told before it broke (until ``since``)."""
+        ahead = self._ahead.get(view.key, Ahead(known))
+        told = ahead.exact(known)
+        if older(view, told):
+            return
         born = self._births.of(view, since, policy)
-        after = history.after_gap(before, view, confirmed=since, seen=message.listing.answered_at, born=born)
-        newer = [state for state in ahead.states if _older(view, state[0])] if ahead is not None else []
-        if newer:
-            self._ahead[view.key] = Ahead(after, newer)
-        for state, begin, seen in newer:
-            after = history.watched(after, state, since=max(begin, message.listing.asked_at), seen=seen)
-        return after
+        after = history.after_gap(told, view, confirmed=since, seen=listing.answered_at, born=born)
+        self._keep(view.key, known, ahead.listed(after, view, asked=listing.asked_at), deleted_at=since)
+
+    def _keep(self, key: ObjectKey, known: SecretMemory, ahead: Ahead, *, deleted_at: float = 0.0) -> None:
+        self._ahead.pop(key, None)
+        if ahead.reads:
+            self._ahead[key] = ahead
+        self._remember(key, known, ahead.memory(known), deleted_at=deleted_at)
+
+    def _told(self, key: ObjectKey, known: SecretMemory) -> SecretMemory:
+        """What is known of a Secret without what was read ahead of its watch; that is forgotten."""
+        return self._ahead.pop(key, Ahead(known)).exact(known)
 
     # ---------------------------------------------------------------------------------------------------- watches
 
@@ -168,10 +167,9 @@ class Observer:
         scope, obj = message.scope, message.object
         if scope.resource == "secrets":
             known = self.memory.secrets.get(obj.key)
-            if message.type != "DELETED" and known is not None and _older(obj, known):
+            if message.type != "DELETED" and known is not None and older(obj, known):
                 self._came_late(known, message)
                 return
-            self._ahead.pop(obj.key, None)
             self._secret_changed(scope, message)
         if message.type == "DELETED":
             self.world.drop(scope.resource, obj)
@@ -185,49 +183,37 @@ class Observer:
         wide = Scope("secrets")
         scope = wide if wide in self.heard else Scope("secrets", view.key.namespace)
         known = self.memory.secrets.get(view.key)
-        if known is None or known.uid != view.uid or _older(view, known) or self.pending:
+        if known is None or known.uid != view.uid or older(view, known) or self.pending:
             return  # the watch tells
         if view.resource_version == known.resource_version:
             return  # nothing has been written that we do not know of
         # What the watch has yet to bring was written before this: neither its bounds nor the heartbeat move.
-        since = self._lower.get(scope, 0.0)
-        ahead = self._ahead.setdefault(view.key, Ahead(known, []))
-        ahead.states.append((view, since, at))
-        self._remember(view.key, known, history.watched(known, view, since=since, seen=at))
+        ahead = self._ahead.get(view.key, Ahead(known))
+        self._keep(view.key, known, ahead.read(view, since=self._lower.get(scope, 0.0), at=at))
         self.world.put("secrets", view)
 
     def _came_late(self, known: SecretMemory, message: Changed) -> None:
         """A state that was there before one which was read ahead of the watch: it takes its place in the history."""
-        view = message.object
-        ahead = self._ahead.get(view.key)
-        if ahead is None:
-            return
-        # It was there at the latest when a later state was; what was read before it says nothing of it.
-        seen = min([message.observed_at, *(at for state, _, at in ahead.states if _version(state) > _version(view))])
-        ahead.states.append((view, self._lower.get(message.scope, 0.0), seen))
-        ahead.states.sort(key=lambda state: _version(state[0]))
-        memory = ahead.base
-        for state, since, at in ahead.states:
-            memory = history.watched(memory, state, since=since, seen=at)
-        kept = _kept(memory, known)
-        if kept != known:
-            self._remember(view.key, known, kept)
+        view, ahead = message.object, self._ahead.get(message.object.key)
+        if ahead is not None:
+            since = self._lower.get(message.scope, 0.0)
+            self._keep(view.key, known, ahead.brought(view, since=since, seen=message.observed_at))
 
     def _secret_changed(self, scope: Scope, message: Changed) -> None:
         view: SecretView = message.object
         known = self.memory.secrets.get(view.key)
-        since = self._lower.get(scope, 0.0)
+        since, seen = self._lower.get(scope, 0.0), message.observed_at
         if message.type == "DELETED":
             if known is not None and known.uid:
-                gone = history.deleted(known, since=since, seen=message.observed_at)
-                self._remember(view.key, known, gone, deleted_at=message.observed_at)
+                gone = history.deleted(self._told(view.key, known), since=since, seen=seen)
+                self._remember(view.key, known, gone, deleted_at=seen)
         elif known is None:
-            first = history.first_look(view, at=message.observed_at, absent_until=self._confirmed(scope))
+            first = history.first_look(view, at=seen, absent_until=self._confirmed(scope))
             self._remember(view.key, None, first)
         else:
-            after = history.watched(known, view, since=since, seen=message.observed_at)
-            self._remember(view.key, known, after, deleted_at=since)
-        self._lower[scope] = max(since, min(view.touched, message.observed_at))
+            ahead = self._ahead.get(view.key, Ahead(known))
+            self._keep(view.key, known, ahead.brought(view, since=since, seen=seen), deleted_at=since)
+        self._lower[scope] = max(since, min(view.touched, seen))
         self._confirm(scope, since)
 
     def _spoiled(self, message: Spoiled) -> None:
@@ -240,22 +226,22 @@ class Observer:
         known = self.memory.secrets.get(malformed.key) if scope.resource == "secrets" and malformed.key else None
         if malformed.key is not None and known is not None:
             since = self._lower.get(scope, 0.0)
-            gone = history.deleted(known, since=since, seen=message.observed_at)
+            gone = history.deleted(self._told(malformed.key, known), since=since, seen=message.observed_at)
             self._remember(malformed.key, known, gone, deleted_at=message.observed_at)
 
     def _remember(
         self, key: ObjectKey, before: SecretMemory | None, after: SecretMemory, *, deleted_at: float = 0.0
     ) -> None:
-        if after is before:
+        if after == before:
             return
         if before is not None and before.immutable and before.uid and before.uid != after.uid:
             after = replace(after, cache=self._cached_nodes(key, after, deleted_at))
         self.memory.secrets[key] = after
         self.changed_secrets.add(key)
         if before is not None:
-            moved = sorted(k for k in before.keys.keys() | after.keys.keys() if before.keys.get(k) != after.keys.get(k))
+            moved = history.differing(before, after)
             if moved:
-                self.changed_data.append((key, tuple(moved)))
+                self.changed_data.append((key, moved))
 
     def _cached_nodes(self, key: ObjectKey, after: SecretMemory, deleted_at: float) -> NodeCache:
         """An immutable Secret is gone, or another object: nodes with a reference still serve the former one."""
@@ -299,30 +285,3 @@ OPTIONAL_KINDS = frozenset({"pushsecrets"})
 def not_installed(message: Malfunction) -> bool:
     """The collection is not served because its kind is not installed: then there are no such objects."""
     return message.scope.resource in OPTIONAL_KINDS and message.trouble.cause == "not-found"
-
-
-class Ahead(NamedTuple):
-    """What was remembered of a Secret before it was read ahead of its watch, and the states since, oldest first."""
-
-    base: SecretMemory
-    states: list[tuple[SecretView, float, float]]  # each with the times after and before which it was written
-
-
-def _watched(known: SecretMemory, ahead: Ahead | None) -> SecretMemory:
-    """What is remembered of a Secret, without what was read ahead of its watch."""
-    return known if ahead is None else _kept(ahead.base, known)
-
-
-def _kept(memory: SecretMemory, known: SecretMemory) -> SecretMemory:
-    """A memory that takes the place of another, with what does not rest on its history."""
-    return replace(memory, cache=known.cache, assumed_from=known.assumed_from)
-
-
-def _version(view: SecretView) -> int:
-    return int(view.resource_version)
-
-
-def _older(view: SecretView, known: SecretMemory | SecretView) -> bool:
-    """The same object as it was before what we know of it: read ahead of its watch, which brings the former now."""
-    now, then = view.resource_version, known.resource_version
-    return view.uid == known.uid and now.isdecimal() and then.isdecimal() and int(now) < int(then)

@@ -56,7 +56,7 @@ def test_what_was_read_later_than_the_list_stands_beside_it() -> None:
     observer = watching()
     observer.secret_read(secret("D", 9, touched=160), at=160.5)
     listed(observer, secret("B", 6, touched=140), at=150.0)
-    assert values(observer) == ["D", "B", UNOBSERVED, "A"]
+    assert values(observer) == ["D", UNOBSERVED, "B", UNOBSERVED, "A"]
     observer.take(Changed(SECRETS, "MODIFIED", secret("C", 8, touched=155), 161.0))
     observer.take(Changed(SECRETS, "MODIFIED", secret("D", 9, touched=160), 161.1))
     assert values(observer) == ["D", "C", "B", UNOBSERVED, "A"]
@@ -77,4 +77,6 @@ def test_without_a_gap_what_was_read_is_kept() -> None:
     listing = Listing(items=[secret("A", 1, touched=10)], resource_version="1", asked_at=151, answered_at=151)
     observer.take(Listed(SECRETS, listing, gap=False))
     observer.settle(Policy())
+    assert values(observer) == ["B", UNOBSERVED, "A"]
+    observer.take(Changed(SECRETS, "MODIFIED", secret("B", 7, touched=150), 151.5))
     assert values(observer) == ["B", "A"]
