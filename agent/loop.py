@@ -157,8 +157,12 @@ class Agent:
 
     def run(self, on_cycle: Callable[[float], None]) -> None:
         """Until ``stopping`` is set. ``on_cycle`` is told the monotonic time at which each comparison ended."""
-        self._follow(resume=False)
-        self._first_answers()
+        garbage.rest()
+        try:
+            self._follow(resume=False)
+            self._first_answers()
+        finally:
+            garbage.resume()
         tick = self.clock.monotonic()
         while not self.stopping.is_set():
             began = self.clock.monotonic()

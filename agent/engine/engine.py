@@ -35,7 +35,7 @@ class Engine:
         self.chains = Chains(context)
         self.workloads = Workloads(context, self.chains)
         self._sources: dict[SourceKey, set[ObjectKey]] = {}
-        self._sources_of: dict[ObjectKey, frozenset[SourceKey]] = {}
+        self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
         self._troubles: dict[str, Trouble] = {}
         self._stores = Stores(context)
         self._saved_at = 0.0
@@ -196,7 +196,7 @@ class Engine:
             self._stores.look(es)
         found = self.context.world.sources_of(es) if es is not None else []
         now = frozenset(source for _, source in found if isinstance(source, SourceKey))
-        before = self._sources_of.get(key, frozenset())
+        before = frozenset(self._sources_of.get(key, ()))
         for source in before - now:
             self._sources.get(source, set()).discard(key)
         for source in now - before:
@@ -207,7 +207,7 @@ class Engine:
             {source for source in new if self.context.policy.vault_rule(source.vault, key.namespace)}, oldest=0.001
         )
         if now:
-            self._sources_of[key] = now
+            self._sources_of[key] = tuple(now)
         else:
             self._sources_of.pop(key, None)
 

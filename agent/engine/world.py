@@ -58,7 +58,7 @@ class World:
         self._nodes_ready: frozenset[str] | None = None
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
-        self._chains_of_secret: defaultdict[SecretName, set[ObjectKey]] = defaultdict(set)
+        self._chains_of_secret: dict[SecretName, tuple[ObjectKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
         self._chains_of_store: defaultdict[StoreKey, set[ObjectKey]] = defaultdict(set)
         self._pods_of_secret: defaultdict[SecretName, dict[ObjectKey, Pod]] = defaultdict(dict)
         self._pods_of_workload: defaultdict[WorkloadKey, dict[ObjectKey, Pod]] = defaultdict(dict)
@@ -205,7 +205,8 @@ class World:
         if old is not None:
             self._unlink_chain(old)
         self.external_secrets[es.key] = es
-        self._chains_of_secret[ObjectKey(es.key.namespace, es.target)].add(es.key)
+        target = ObjectKey(es.key.namespace, es.target)
+        self._chains_of_secret[target] = (*self._chains_of_secret.get(target, ()), es.key)
         for store in es.stores:
             self._chains_of_store[store].add(es.key)
         self.dirty_chains.add(es.key)
@@ -218,7 +219,10 @@ class World:
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(es.key.namespace, old.target)))
 
     def _unlink_chain(self, es: ExternalSecret) -> None:
-        self._chains_of_secret[ObjectKey(es.key.namespace, es.target)].discard(es.key)
+        target = ObjectKey(es.key.namespace, es.target)
+        left = tuple(key for key in self._chains_of_secret.pop(target, ()) if key != es.key)
+        if left:
+            self._chains_of_secret[target] = left
         for store in es.stores:
             self._chains_of_store[store].discard(es.key)
 

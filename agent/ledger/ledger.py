@@ -6,8 +6,9 @@ nothing may be done on it. The heartbeat is written last: what it confirms has b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,6 +37,25 @@ class LedgerConflict(LedgerProblem):
     """Somebody else writes the ledger: what we hold in memory is not the truth any more."""
 
 
+class _There(NamedTuple):
+    """What is known of an object that is there. Its data would only repeat what the memory holds."""
+
+    digest: bytes
+    resource_version: str
+    uid: str
+
+
+def _there(stored: Stored) -> _There:
+    return _There(_digest(stored.data), stored.resource_version, stored.uid)
+
+
+def _digest(data: Mapping[str, bytes]) -> bytes:
+    made = blake2b(digest_size=16)
+    for name in sorted(data):
+        made.update(f"{name}\0{len(data[name])}\0".encode() + data[name])
+    return made.digest()
+
+
 class Ledger:
     """The memory on disk, so to speak. ``writer`` None: read-only, as `scan` uses it."""
 
@@ -43,7 +63,7 @@ class Ledger:
         self, conn: Connection, namespace: str, writer: Writer | None, *, tell: Callable[[str], None] = lambda _: None
     ) -> None:
         self._conn, self._namespace, self._writer, self._tell = conn, namespace, writer, tell
-        self._objects: dict[str, Stored] = {}
+        self._there: dict[str, _There] = {}
         self._counts: dict[str, int] = {}
         self._dirty: dict[str, set[tuple[str, ...]]] = {table: set() for table in shards.TABLES}
         self._anew: set[str] = set()  # tables that begin anew: written whole with the next save
@@ -58,15 +78,13 @@ class Ledger:
         """
         memory = Memory(key_id=key_id)
         self._key_id = key_id
-        self._objects.clear()
         self._unusable.clear()
         kinds: tuple[StoredKind, ...] = ("configmaps", "secrets")
-        for kind in kinds:
-            for stored in self._listed(kind):
-                self._objects[stored.key.name] = stored
+        objects = {stored.key.name: stored for kind in kinds for stored in self._listed(kind)}
+        self._there = {name: _there(stored) for name, stored in objects.items()}
         for table, target in _tables(memory).items():
-            self._load_table(table, target, new_key=new_key)
-        self._load_heartbeat(memory)
+            self._load_table(table, target, objects, new_key=new_key)
+        self._load_heartbeat(memory, objects)
         if not self._anew.isdisjoint(JUDGED_BY):
             self._begin_anew(memory)
         if self._unusable:
@@ -77,7 +95,7 @@ class Ledger:
     @property
     def found(self) -> bool:
         """Whether there was anything of a ledger when it was loaded."""
-        return bool(self._objects)
+        return bool(self._there)
 
     def _listed(self, kind: StoredKind) -> list[Stored]:
         try:
@@ -112,14 +130,14 @@ class Ledger:
         if heartbeat and only is None:
             self._put(HEARTBEAT, "configmaps", {"heartbeat": msgspec.json.encode(memory.heartbeat)})
 
-    def _load_table(self, table: str, target: dict[Any, Any], *, new_key: bool) -> None:
+    def _load_table(self, table: str, target: dict[Any, Any], objects: dict[str, Stored], *, new_key: bool) -> None:
         prefix = f"{PREFIX}-{table}-"
-        numbers = {name: shards.number_of(name) for name in self._objects if name.startswith(prefix)}
+        numbers = {name: shards.number_of(name) for name in objects if name.startswith(prefix)}
         there = sorted((number, name) for name, number in numbers.items() if number is not None)
         found: list[shards.Shard] = []
         for number, name in there:
             try:
-                shard = shards.decode(table, number, self._objects[name].data.get("entries", b""))
+                shard = shards.decode(table, number, objects[name].data.get("entries", b""))
             except shards.Unreadable as error:
                 self._lose(table, name, str(error))
                 continue
@@ -131,7 +149,7 @@ class Ledger:
                 self._lose(table, name, "of another key")
         if table in JUDGED_BY and not there and table not in self._anew:
             # It is there from the first save on, also while it holds nothing; else it has been taken away.
-            if HEARTBEAT in self._objects and not new_key:
+            if HEARTBEAT in objects and not new_key:
                 self._lose(table, f"{prefix}0", "not there")
             self._anew.add(table)
         if table not in self._anew:
@@ -141,8 +159,8 @@ class Ledger:
         most = 1 + max((number for number, _ in there), default=0)
         self._counts[table] = shards.covering(most) if table in self._anew else max((s.of for s in found), default=1)
 
-    def _load_heartbeat(self, memory: Memory) -> None:
-        beat = self._objects.get(HEARTBEAT)
+    def _load_heartbeat(self, memory: Memory, objects: dict[str, Stored]) -> None:
+        beat = objects.get(HEARTBEAT)
         if beat is None:
             return
         try:
@@ -185,8 +203,8 @@ class Ledger:
 
     def _put(self, name: str, kind: StoredKind, data: dict[str, bytes]) -> None:
         assert self._writer is not None
-        former = self._objects.get(name)
-        if former is not None and former.data == data:
+        former = self._there.get(name)
+        if former is not None and former.digest == _digest(data):
             return
         stored = Stored(
             kind=kind,
@@ -197,11 +215,12 @@ class Ledger:
             uid=former.uid if former else "",
         )
         try:
-            self._objects[name] = self._writer.replace_stored(stored) if former else self._writer.create_stored(stored)
+            made = self._writer.replace_stored(stored) if former else self._writer.create_stored(stored)
         except Conflict as error:
-            self._objects[name] = self._adopt(stored, error)
+            made = self._adopt(stored, error)
         except (ApiProblem, Unreachable) as error:
             raise LedgerProblem(f"{name} could not be written: {error}") from error
+        self._there[name] = _there(made)
 
     def _adopt(self, wanted: Stored, error: Conflict) -> Stored:
         """Our own write whose answer was lost looks like a conflict; anybody else's is one."""

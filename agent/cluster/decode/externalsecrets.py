@@ -21,6 +21,7 @@ from agent.cluster.decode.wire import (
     key_of,
     present,
     seconds,
+    shared,
     spec_changed,
     truth,
 )
@@ -149,7 +150,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         resource_version=meta.resource_version,
         generation=meta.generation,
         created=meta.creation_timestamp.timestamp(),
-        labels=meta.labels or {},
+        labels=shared(meta.labels),
         annotations=meta.annotations or {},
         stores=reading.stores,
         uses=reading.uses,

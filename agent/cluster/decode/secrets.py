@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agent.cluster.decode.wire import Meta, Wire, controller, key_of, newest, present
+from agent.cluster.decode.wire import Meta, Wire, controller, key_of, newest, present, shared
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
 from agent.model import SecretView
@@ -50,7 +50,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
     """Without a key to make fingerprints with, nothing is said about the data."""
     meta = wire.metadata
     key = key_of(meta)
-    labels, annotations = meta.labels or {}, meta.annotations or {}
+    labels, annotations = shared(meta.labels), meta.annotations or {}
     data = wire.data or {} if fingerprints else {}
     entries = meta.managed_fields or ()
     created = meta.creation_timestamp.timestamp()

@@ -135,6 +135,11 @@ def located(problem: Exception, below: str = "") -> tuple[str, str]:
     return field, message[0].lower() + message[1:] if _SAFE.fullmatch(message) else "is not of the expected shape"
 
 
+def shared(labels: dict[str, str] | None) -> dict[str, str]:
+    """Labels as they are; their words recur on everything that belongs to an application, so they are shared."""
+    return {sys.intern(name): sys.intern(value) for name, value in (labels or {}).items()}
+
+
 def key_of(meta: Any) -> ObjectKey:
     """Namespace and name; namespaces repeat, so they are shared. Raises Unfit."""
     if not meta.name:

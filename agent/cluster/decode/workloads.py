@@ -107,6 +107,7 @@ class ReplicaSetWire(Wire):
     metadata: Meta
 
 
+_KEPT = (_OURS, *_RESTARTERS)
 _volumes = msgspec.json.Decoder(Volumes)
 
 
@@ -198,8 +199,12 @@ def _workload(
     )
 
 
+_NONE: dict[str, str] = {}
+
+
 def _kept(annotations: dict[str, str] | None) -> dict[str, str]:
-    return {key: value for key, value in (annotations or {}).items() if key.startswith((_OURS, *_RESTARTERS))}
+    kept = {key: value for key, value in (annotations or {}).items() if key.startswith(_KEPT)}
+    return kept or _NONE  # most workloads: one for all of them
 
 
 def _digest(meta: TemplateMeta, spec: msgspec.Raw) -> str:
