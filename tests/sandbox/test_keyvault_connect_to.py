@@ -63,6 +63,19 @@ def test_connections_are_kept_open_per_host() -> None:
         assert connections == {"prod-kv.vault.azure.net": 1, "login.microsoftonline.com": 1}
 
 
+def test_a_plain_get_is_answered_as_any_other() -> None:
+    """What a plain GET is spared changes nothing of its answer, and its headers arrive."""
+    with sandbox() as world, session(f"127.0.0.1:{world.kv.port}", ca_bundle=world.ca_bundle) as plain:
+        world.kv.vault("prod-kv")
+        url, given = "https://prod-kv.vault.azure.net/secrets?api-version=7.4", {"x-ms-client-request-id": "one"}
+        usual = plain.request("GET", url, headers=given, timeout=10)
+        plain.trust_env = False
+        spared = plain.request("GET", url, headers=given, timeout=10, allow_redirects=False, stream=True)
+        assert (spared.status_code, spared.content) == (usual.status_code, usual.content)
+        assert spared.headers["WWW-Authenticate"] == usual.headers["WWW-Authenticate"]
+        assert {name: spared.request.headers[name] for name in usual.request.headers} == dict(usual.request.headers)
+
+
 def test_a_host_that_is_no_vault_goes_where_it_says() -> None:
     """Only vaults and login hosts are led elsewhere."""
     with sandbox("localhost", "127.0.0.1") as world, session("127.0.0.1:9", ca_bundle=world.ca_bundle) as led:

@@ -68,6 +68,7 @@ def test_vault_is_found_by_name_or_host_for_its_namespaces_only() -> None:
     assert loaded.vault_rule("prod-kv.vault.azure.cn", "a") is None
     assert loaded.vault_rule("prod-kv.vault.azure.net.evil.example", "a") is None
     assert loaded.vault_rule("prod-kv", "b") is None
+    assert loaded.model_copy(update={"vaults": ()}).vault_rule("prod-kv", "a") is None
 
 
 def test_s36_policy_with_ten_mistakes_names_each_once() -> None:
