@@ -13,7 +13,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.timelines import FOREIGN, KEY, SOURCES, LivingPod, Timeline
+from support.living import KEY, LivingPod
+from support.timelines import FOREIGN, SOURCES, Timeline
 
 from agent.model import ContainerVerdict, State, Use
 

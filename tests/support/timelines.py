@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 from support.ledgers import as_read_back
+from support.living import KEY, Data, LivingPod, Start
 
 from agent import policy as policies
 from agent.cluster.reader import Listing
@@ -21,12 +22,8 @@ from agent.engine.observe import Observer
 from agent.engine.world import World
 from agent.memory import ChainMemory, Memory, SecretMemory, VersionSeen
 from agent.model import (
-    ContainerRun,
-    ContainerSpec,
     ExternalSecret,
     Kind,
-    ObjectKey,
-    Pod,
     SecretStore,
     SecretView,
     SourceKey,
@@ -37,7 +34,6 @@ from agent.model import (
     VaultView,
 )
 
-KEY = ObjectKey("shop", "app-secrets")
 STORE = StoreKey("SecretStore", "shop", "vault")
 HOST = "prod-kv.vault.azure.net"
 SECRETS = Scope("secrets")
@@ -46,7 +42,6 @@ SOURCES = {"a": SourceKey(HOST, "source-a"), "b": SourceKey(HOST, "source-b")}
 FOREIGN = "x"
 """A key that only people write."""
 BEGIN = 1_800_000_000.25
-Data = dict[str, str]
 
 
 @dataclass
@@ -65,40 +60,6 @@ class Written:
     at: float
     data: Data | None
     by_hand: frozenset[str] = frozenset()
-
-
-@dataclass
-class Start:
-    """One run of a container: when kubelet was free to read, when it read, how old its copy was, when it started."""
-
-    read: float
-    started: float
-    previous_end: float | None = None
-
-
-@dataclass
-class LivingPod:
-    """A pod with one container."""
-
-    name: str
-    created: float
-    clock: float  # its node's clock is ahead by so much
-    uses: tuple[Use, ...]
-    starts: list[Start]
-
-    def shown(self) -> Pod:
-        """As the API server has it: whole seconds, starts and ends by the node's clock."""
-        last = self.starts[-1]
-        ended = None if last.previous_end is None else math.floor(last.previous_end + self.clock)
-        run = ContainerRun(
-            state="running", started=math.floor(last.started + self.clock), previous_finished=ended, ready=True
-        )
-        return Pod(
-            key=ObjectKey(KEY.namespace, self.name), uid=self.name, resource_version=str(len(self.starts)),
-            created=math.floor(self.created), node="node-1", owner=None, phase="Running", ready=True, ready_since=None,
-            deleting=False, containers=(ContainerSpec("app", "container", self.uses),), runs=(run,),
-            references=(KEY.name,),
-        )  # fmt: skip
 
 
 @dataclass
@@ -300,8 +261,8 @@ class Timeline:
     def _runs(self, pod: LivingPod) -> bool:
         """Whether its container runs by now. One that lacks what it needs waits, and starts when that is there."""
         start = pod.starts[-1]
-        if not _satisfied(pod, self.at(start.read).data):
-            there = [w.at for w in self.history if w.at > start.read and _satisfied(pod, w.data)]
+        if not pod.starts_on(self.at(start.read).data):
+            there = [w.at for w in self.history if w.at > start.read and pod.starts_on(w.data)]
             if not there:
                 return False
             again = there[0] + 0.01
@@ -500,11 +461,3 @@ class Timeline:
 
 
 STORE_OBJECT = SecretStore(key=STORE, provider="azurekv", host=HOST, changed=BEGIN - 1e6)
-
-
-def _satisfied(pod: LivingPod, data: Data | None) -> bool:
-    """Whether kubelet starts the container on these data: what is not optional has to be there."""
-    needed = [use for use in pod.uses if not use.optional]
-    if data is None:
-        return not needed
-    return all(key in data for use in needed if use.via == "env" for key in use.keys or ())
