@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent import mapping
+from agent.diagnose import elsewhere
 from agent.diagnose.acknowledgement import spec_applied
 from agent.diagnose.sources import newest_enabled
 from agent.diagnose.view import ChainView, Upstream
-from agent.memory import ABSENT, Entry, SourceMemory
+from agent.memory import SourceMemory
 from agent.model import ExternalSecret, Finding, Kind, Link, SourceKey, State
 from agent.policy import Policy
 from agent.times import ago, stamp
@@ -168,48 +169,22 @@ def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, li
 
 
 def _changed_elsewhere(view: ChainView, policy: Policy, now: float) -> tuple[State, list[Finding], float | None]:
-    """A data change that no good sync of ESO explains.
-
-    ESO's own write carries the time of its managedFields entry; a later sync would have undone a foreign change; and a
-    force-sync that we saw acknowledged after the change has rewritten the data.
-    """
-    secret, es = view.secret, view.es
-    if secret is None or secret.foreign_wrote is None or not secret.foreign_writers:
+    """A data change that no good sync of ESO explains. ESO's own write carries the time of its managedFields entry."""
+    secret, refreshed = view.secret, view.es.refresh_time
+    wrote = elsewhere.changed_at(view)
+    if secret is None or wrote is None:
         return State.FRESH, [], None
-    wrote = secret.foreign_wrote
-    refreshed = es.refresh_time if es.refresh_time is not None else 0.0
-    explained = (
-        (secret.eso_wrote is not None and secret.eso_wrote > wrote)
-        or refreshed > wrote
-        or view.memory.covered_at > wrote + 1
-        or not _moved_at(view, wrote)
-    )
-    if explained:
-        return State.FRESH, [], None
+    if elsewhere.synced_since(view, wrote):
+        return (State.UNKNOWN, [], now + 1) if view.secret_behind else (State.FRESH, [], None)
     due = wrote + policy.timing.changed_elsewhere_cover
     if now < due:
-        return State.FRESH, [], due
+        # Not drift yet, and not what containers can be judged by: who holds ESO's own value is not behind this one.
+        return State.UNKNOWN, [], due
     text = (
         f"Secret {secret.key} was changed at {stamp(wrote)} by {', '.join(secret.foreign_writers)},"
         f" later than ESO's last good sync ({stamp(refreshed) if refreshed else 'never'})"
     )
     return State.STALE, [_finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, wrote, text)], None
-
-
-def _moved_at(view: ChainView, wrote: float) -> bool:
-    """Whether we saw the data move with that write, or cannot tell because it came before our first look.
-
-    A write that leaves the data as it was (a backup restored with the current values) is nothing.
-    """
-    memory = view.secret_memory
-    if memory is None or wrote + 1 < memory.first_look:
-        return True
-    return any(entries[0].hi >= wrote and _differs_from_before(entries) for entries in memory.keys.values())
-
-
-def _differs_from_before(entries: tuple[Entry, ...]) -> bool:
-    before = next((entry.value for entry in entries[1:] if entry.value != ABSENT), entries[0].value)
-    return before != entries[0].value
 
 
 def _stuck(view: ChainView, policy: Policy) -> Finding | None:

@@ -35,6 +35,7 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     blind: tuple[Trouble, ...] = ()  # why some source could not be looked at: store refused, vault down, ...
     secret: SecretView | None = None
     secret_memory: SecretMemory | None = None
+    secret_behind: bool = False  # ESO may have written it before it synced, and that has not come to us
     pushes: tuple[PushSource, ...] = ()  # PushSecrets of the namespace
     push_trouble: Trouble | None = None  # they cannot be read
     secret_trouble: Trouble | None = None  # Secrets of the namespace cannot be read

@@ -9,16 +9,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent import mapping
-from agent.cluster import reader
 from agent.cluster.decode import BadAnswer, Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
 from agent.cluster.notes import warning_events
-from agent.diagnose import causes, history
+from agent.diagnose import causes, elsewhere, history
 from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.context import Context
 from agent.engine.stores import not_listed
+from agent.engine.targets import Targets
 from agent.engine.world import World
 from agent.events import (
     DriftFound,
@@ -40,7 +40,6 @@ from agent.model import (
     Link,
     ObjectKey,
     Refusal,
-    SecretView,
     SourceKey,
     SourceUse,
     State,
@@ -75,6 +74,7 @@ class Chains:
         self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
         self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
         self._cause_read: dict[ObjectKey, tuple[float, float]] = {}
+        self._targets = Targets(context)
 
     # ----------------------------------------------------------------------------------------------------- view
 
@@ -154,14 +154,15 @@ class Chains:
             self.context.memory.chains.pop(key, None)
             self.context.ledger.note("chains", key)
             self._in_flight.discard(key)
+            self._targets.forget(key)
             self.context.allow(chain=key)
             return touched
-        view = self._with_cause(view)
+        view = self._with_cause(self._with_what_eso_wrote(view))
         now = self.context.now
         report = diagnose(view, self.context.policy, now)
         if self._may_be_behind(key, report):
-            self._read_ahead(view)
-            view = self._with_cause(self.view(key) or view)
+            self._targets.read(view.es)
+            view = self._with_cause(self._with_what_eso_wrote(self.view(key) or view))
             report = diagnose(view, self.context.policy, now)
         by_workload: defaultdict[WorkloadKey, list[ContainerVerdict]] = defaultdict(list)
         for verdict in report.verdicts:
@@ -237,6 +238,16 @@ class Chains:
             self.findings[key] = found
         else:
             self.findings.pop(key, None)
+
+    def _with_what_eso_wrote(self, view: ChainView) -> ChainView:
+        """Where ESO tells of a sync that may have undone a change of the Secret: the Secret as it is after that.
+
+        Held against what ESO has just undone, who runs its own value would seem stale.
+        """
+        if not elsewhere.undone(view):
+            return view
+        behind = not self._targets.caught_up(view.es)
+        return replace(self.view(view.es.key) or view, secret_behind=behind)
 
     def _with_cause(self, view: ChainView) -> ChainView:
         """Classify why ESO fails, from our own look at the vault and from ESO's Warning Event."""
@@ -396,7 +407,7 @@ class Chains:
         now = context.now
         context.waits.add(es.key)
         if acknowledged(es, attempt.stamp):
-            self._read_ahead(view)
+            self._targets.read(es)
             self._synced(self.view(es.key) or view, attempt, now)
             return
         if not attempt.written and es.annotations.get(FORCE_SYNC) != attempt.stamp and now - attempt.at > 2:
@@ -416,19 +427,6 @@ class Chains:
             )  # fmt: skip
             return
         context.timers.set(es.key, attempt.at + timeout + 0.1)
-
-    def _read_ahead(self, view: ChainView) -> None:
-        """Read the Secret that ESO wrote before its status said so: its watch may be behind that of ExternalSecrets."""
-        context = self.context
-        if context.fingerprints is None:
-            return
-        target = ObjectKey(view.es.key.namespace, view.es.target)
-        try:
-            secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints)
-        except (ApiProblem, Unreachable, BadAnswer):
-            return  # the watch tells, a little later
-        if isinstance(secret, SecretView):
-            context.observer.secret_read(secret, at=context.now)
 
     def _synced(self, view: ChainView, attempt: SyncAttempt, now: float) -> None:
         context, es, memory = self.context, view.es, view.memory

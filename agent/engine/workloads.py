@@ -292,6 +292,8 @@ class Workloads:
     def _disrupt(self, case: RecycleCase, decision: Evict | Restart) -> bool:
         context = self.context
         context.waits.add(case.key)
+        if any(chain.report.chain in context.world.dirty_chains for chain in case.chains):
+            return False  # something has come since it was judged: judged anew in the next pass, and so is the workload
         if not self._freshly_looked(case):
             context.timers.set(case.key, case.now + 1)
             return False

@@ -1,0 +1,46 @@
+"""The Secret of a chain, read by itself where its watch may be behind that of ExternalSecrets.
+
+The two are watched apart: that ESO has synced can be told before what it wrote.
+"""
+
+from __future__ import annotations
+
+from agent.cluster import reader
+from agent.cluster.decode import BadAnswer
+from agent.cluster.errors import ApiProblem, Unreachable
+from agent.engine.context import Context
+from agent.model import ExternalSecret, ObjectKey, SecretView
+
+
+class Targets:
+    """Reads Secrets, and knows which were read since their ExternalSecret last changed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._read: dict[ObjectKey, str] = {}  # chain -> version of the ExternalSecret that was seen before the read
+
+    def read(self, es: ExternalSecret) -> bool:
+        """Take in the Secret as it is now. False: what is known of it is not that; the watch tells, a little later."""
+        context = self._context
+        if context.fingerprints is None:
+            return True  # nothing is told of the data anyway
+        target = ObjectKey(es.key.namespace, es.target)
+        try:
+            secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints)
+        except (ApiProblem, Unreachable, BadAnswer):
+            return False
+        if not isinstance(secret, SecretView):
+            return False
+        context.observer.secret_read(secret, at=context.now)
+        known = context.memory.secrets.get(target)
+        return known is not None and known.resource_version == secret.resource_version
+
+    def caught_up(self, es: ExternalSecret) -> bool:
+        """Whether all is known that ESO wrote before it left the ExternalSecret so; read once for that at most."""
+        if self._read.get(es.key) != es.resource_version and self.read(es):
+            self._read[es.key] = es.resource_version
+        return self._read.get(es.key) == es.resource_version
+
+    def forget(self, key: ObjectKey) -> None:
+        """The ExternalSecret is gone."""
+        self._read.pop(key, None)
