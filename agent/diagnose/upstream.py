@@ -177,7 +177,7 @@ def _changed_elsewhere(view: ChainView, policy: Policy, now: float) -> tuple[Sta
     if elsewhere.synced_since(view, wrote):
         return (State.UNKNOWN, [], now + 1) if view.secret_behind else (State.FRESH, [], None)
     due = wrote + policy.timing.changed_elsewhere_cover
-    if now < due:
+    if now < due and Kind.CHANGED_ELSEWHERE.value not in view.memory.since:  # once found it lasts until it is healed
         # Not drift yet, and not what containers can be judged by: who holds ESO's own value is not behind this one.
         return State.UNKNOWN, [], due
     text = (

@@ -98,6 +98,12 @@ def test_a_change_that_a_sync_may_still_explain_is_no_drift_and_no_measure_for_c
     assert "by velero" in later.findings[0].evidence
 
 
+def test_what_was_found_lasts_until_it_is_healed() -> None:
+    """Though it is written again and again, or our estimate of the time goes back a little."""
+    found = ChainMemory(since={Kind.CHANGED_ELSEWHERE.value: WROTE + 10})
+    assert kinds(diagnose(restored("old", "new", "old", memory=found), POLICY, WROTE + 9.9)) == [Kind.CHANGED_ELSEWHERE]
+
+
 def test_a_write_that_left_the_data_as_they_were_is_nothing() -> None:
     """A backup restored with the current values, at once and later."""
     view = restored("new", "old", moved=False)
