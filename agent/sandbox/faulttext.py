@@ -14,7 +14,7 @@ _VAULT_KEYS = ("vault", "identity", "operation", "secret", "times")
 _API_FAULTS = """\
   403: forbidden, as by RBAC
   429, 429:SECONDS: too many requests, with Retry-After if given; 500 ... 504
-  delay:SPAN: each request waits so long, such as delay:2s
+  delay:SPAN: each request waits so long, such as delay:2s; hold: until the fault is cleared
   drop: the connection ends unheard; drop-after: the request is carried out, then the connection ends
   half-open: no answer ever comes; running watches fall silent
   break-watches: running watches end, once; gone: 410 for watches and continued lists"""
@@ -129,7 +129,7 @@ def _cause_api(sandbox: Sandbox, text: str, select: Mapping[str, str]) -> None:
         rule.effect, rule.seconds = "delay", _span(argument)
     elif head == "429" or (head.isdecimal() and 500 <= int(head) <= 599):
         rule.effect, rule.code, rule.retry_after = "status", int(head), int(_span(argument)) if argument else None
-    elif text in ("drop", "drop-after", "half-open", "break-watches", "gone"):
+    elif text in ("hold", "drop", "drop-after", "half-open", "break-watches", "gone"):
         rule.effect = text  # type: ignore[assignment]
     else:
         raise FaultTextError(f"no such fault of the API server: {text!r}; possible are\n{_API_FAULTS}")

@@ -51,6 +51,19 @@ async def test_slowness_is_on_the_worlds_clock(made: World) -> None:
     assert await call == []
 
 
+@in_world
+async def test_a_held_request_is_answered_when_the_rule_ends(made: World) -> None:
+    """With what is there then; one that the rule let pass since is not held up by it."""
+    rule = made.server.faults.add(FaultRule(effect="hold", verb="list", resource="secrets", remaining=1))
+    call = asyncio.create_task(made.client.list(SECRETS))
+    await until(lambda: not made.server.faults.rules)
+    await made.client.create(SECRETS, NS, secret("s"))
+    assert [found["metadata"]["name"] for found in await made.client.list(SECRETS)] == ["s"]
+    assert not call.done()
+    made.server.faults.remove(rule)
+    assert [found["metadata"]["name"] for found in await call] == ["s"]
+
+
 @pytest.mark.parametrize(("effect", "applied"), [("drop", False), ("drop-after", True)])
 def test_connections_are_dropped_before_or_after_the_deed(effect: str, applied: bool) -> None:
     """drop: unheard. drop-after: done, but the client cannot know."""

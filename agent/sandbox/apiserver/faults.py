@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.sandbox.apiserver.audit import AuditEntry
 
-Effect = Literal["delay", "status", "drop", "drop-after", "half-open", "break-watches", "gone"]
+Effect = Literal["delay", "hold", "status", "drop", "drop-after", "half-open", "break-watches", "gone"]
 
 
 @dataclass(kw_only=True)
 class FaultRule:
     """A fault for the requests that match every selector given; None matches all.
 
-    delay: wait ``seconds`` of the world's time (of real time with ``real_time``), then go on. status: answer ``code``
-    with ``message`` and, if given, ``retry_after`` seconds. drop: close the TCP connection unheard. drop-after: apply,
-    then close.
+    delay: wait ``seconds`` of the world's time (of real time with ``real_time``), then go on. hold: wait until the rule
+    ends, then go on. status: answer ``code`` with ``message`` and, if given, ``retry_after`` seconds. drop: close the
+    TCP connection unheard. drop-after: apply, then close.
     half-open: never answer, keep the connection; running watches that match fall silent when the rule is added.
     break-watches: close running watches that match, once. gone: 410 for watches and continue tokens.
     ``remaining``: how many requests more it hits; None for no end.
@@ -36,6 +37,7 @@ class FaultRule:
     code: int = 429
     retry_after: int | None = None
     message: str = ""
+    ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False, compare=False)
 
     def selects(self, entry: AuditEntry) -> bool:
         """Whether a request is meant."""
@@ -71,10 +73,12 @@ class Faults:
     def remove(self, rule: FaultRule) -> None:
         """End a rule; one that is no longer in force is fine."""
         self.rules = [other for other in self.rules if other is not rule]
+        rule.ended.set()
 
     def clear(self) -> None:
         """End all rules."""
-        self.rules.clear()
+        for rule in self.rules:
+            self.remove(rule)
 
     def take(self, entry: AuditEntry) -> list[FaultRule]:
         """The rules that hit a request; each is used once more by this."""

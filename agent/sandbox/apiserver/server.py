@@ -236,6 +236,8 @@ class ApiServer:
             match rule.effect:
                 case "delay":
                     await (asyncio.sleep(rule.seconds) if rule.real_time else self.clock.sleep(rule.seconds))
+                case "hold":
+                    await rule.ended.wait()
                 case "status":
                     raise injected(rule)
                 case "gone":
