@@ -177,11 +177,16 @@ def _continuation(body: bytes) -> str:
 
 
 def get(
-    conn: Connection, resource: str, key: ObjectKey, *, fingerprints: Fingerprints | None = None
+    conn: Connection,
+    resource: str,
+    key: ObjectKey,
+    *,
+    fingerprints: Fingerprints | None = None,
+    patience: float | None = None,
 ) -> Any | Malformed | None:
     """One object; None if there is none of that name; Malformed if it cannot be used.
 
-    Raises ApiProblem, Unreachable.
+    ``patience``: see ``Connection.request``. Raises ApiProblem, Unreachable.
     """
     table = RESOURCES[resource]
     try:
@@ -189,7 +194,7 @@ def get(
     except ValueError:
         return None
     try:
-        answer = conn.request("GET", path)
+        answer = conn.request("GET", path, patience=patience)
     except ApiProblem as error:
         if error.code == 404:
             return None

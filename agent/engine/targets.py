@@ -26,7 +26,8 @@ class Targets:
             return True  # nothing is told of the data anyway
         target = ObjectKey(es.key.namespace, es.target)
         try:
-            secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints)
+            # Without patience: all else waits for this, and the watch will tell anyway.
+            secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints, patience=0.0)
         except (ApiProblem, Unreachable, BadAnswer):
             return False
         if not isinstance(secret, SecretView):
