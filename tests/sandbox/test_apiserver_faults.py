@@ -41,6 +41,16 @@ async def test_throttling_says_how_long_to_wait(made: World) -> None:
 
 
 @in_world
+async def test_an_answer_may_be_anything(made: World) -> None:
+    """Whatever was asked is answered with the bytes and the code of the rule, once."""
+    made.server.faults.add(FaultRule(effect="answer", code=299, body=b"no \xff JSON", remaining=1))
+    async with made.client.session.get(made.client.base_url + PODS.path()) as answer:
+        assert (answer.status, await answer.read()) == (299, b"no \xff JSON")
+    assert made.server.audit[-1].code == 299
+    assert await made.client.list(PODS) == []
+
+
+@in_world
 async def test_slowness_is_on_the_worlds_clock(made: World) -> None:
     """A request delayed by an hour is answered when the world has moved by an hour."""
     made.server.faults.add(FaultRule(effect="delay", seconds=3600.0, remaining=1))

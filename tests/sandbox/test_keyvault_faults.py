@@ -155,6 +155,28 @@ def test_bodies_that_are_no_vaults_answer(world: Sandbox) -> None:
     assert 3 * 2**20 <= len(world.raw("prod-kv", "/secrets?api-version=7.6").content) <= 3 * 2**20 + 100
 
 
+def test_an_error_may_say_anything(world: Sandbox) -> None:
+    """A rule's message takes the place of the service's words: in errors of vault and login host, and as garbage."""
+    world.kv.fault(Fault(status=403, inner="ForbiddenByRbac", message="words of the test"), times=1)
+    assert world.raw("prod-kv", "/secrets?api-version=7.6").json()["error"] == {
+        "code": "Forbidden", "message": "words of the test", "innererror": {"code": "ForbiddenByRbac"},
+    }  # fmt: skip
+    world.kv.fault(Fault(kind="garbage", message="a page"), times=1)
+    assert world.raw("prod-kv", "/secrets?api-version=7.6").content == b"a page"
+    world.kv.fault(Fault(status=401, message="no entry today"), operation="token", identity="agent")
+    with pytest.raises(ClientAuthenticationError, match="AADSTS7000222: no entry today"):
+        world.client("prod-kv", "agent").get_secret("s01")
+
+
+def test_every_request_is_kept_as_it_was_sent(world: Sandbox) -> None:
+    """The audit has path and query of each request, and whether it had a body."""
+    world.raw("prod-kv", "/secrets?api-version=7.6&maxresults=3")
+    last = world.kv.audit[-1]
+    assert (last.url, last.body_size) == ("/secrets?api-version=7.6&maxresults=3", 0)
+    world.client("prod-kv").set_secret("a", "value")
+    assert world.kv.audit[-1].body_size > 0
+
+
 def test_a_foreign_challenge_is_refused_by_the_sdk(world: Sandbox) -> None:
     """A vault that asks for a token for another resource gets none: the SDK's check of the challenge is on."""
     world.kv.vault("lure-kv")

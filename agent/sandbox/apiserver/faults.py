@@ -9,7 +9,7 @@ from typing import Literal
 
 from agent.sandbox.apiserver.audit import AuditEntry
 
-Effect = Literal["delay", "hold", "status", "drop", "drop-after", "half-open", "break-watches", "gone"]
+Effect = Literal["delay", "hold", "status", "answer", "drop", "drop-after", "half-open", "break-watches", "gone"]
 
 
 @dataclass(kw_only=True)
@@ -17,8 +17,9 @@ class FaultRule:
     """A fault for the requests that match every selector given; None matches all.
 
     delay: wait ``seconds`` of the world's time (of real time with ``real_time``), then go on. hold: wait until the rule
-    ends, then go on. status: answer ``code`` with ``message`` and, if given, ``retry_after`` seconds. drop: close the
-    TCP connection unheard. drop-after: apply, then close.
+    ends, then go on. status: answer ``code`` with ``message`` and, if given, ``retry_after`` seconds. answer: ``body``
+    as it stands, with ``code``, whatever was asked. drop: close the TCP connection unheard. drop-after: apply, then
+    close.
     half-open: never answer, keep the connection; running watches that match fall silent when the rule is added.
     break-watches: close running watches that match, once. gone: 410 for watches and continue tokens.
     ``remaining``: how many requests more it hits; None for no end.
@@ -37,6 +38,7 @@ class FaultRule:
     code: int = 429
     retry_after: int | None = None
     message: str = ""
+    body: bytes = b""
     ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False, compare=False)
 
     def selects(self, entry: AuditEntry) -> bool:

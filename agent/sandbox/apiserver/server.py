@@ -194,11 +194,11 @@ class ApiServer:
         try:
             await self._tell("before", entry)
             faults = self.faults.take(entry)
-            silent = await self._suffer(faults)
-            if silent:
+            fate = await self._suffer(faults)
+            if fate in ("drop", "half-open"):
                 self.audit.append(entry)
-                return silent
-            outcome = await self._outcome(request, body, entry)
+                return fate
+            outcome = fate if isinstance(fate, Answer) else await self._outcome(request, body, entry)
         except DropRequest:
             self.audit.append(entry)
             return "drop"
@@ -230,8 +230,8 @@ class ApiServer:
             if inspect.isawaitable(pending):
                 await pending
 
-    async def _suffer(self, faults: list[FaultRule]) -> _Silence | None:
-        """Let the faults of a request happen. Raises StatusError for those that answer."""
+    async def _suffer(self, faults: list[FaultRule]) -> Answer | _Silence | None:
+        """Let the faults of a request happen. Raises StatusError for those that answer with an error."""
         for rule in faults:
             match rule.effect:
                 case "delay":
@@ -240,6 +240,8 @@ class ApiServer:
                     await rule.ended.wait()
                 case "status":
                     raise injected(rule)
+                case "answer":
+                    return Answer(rule.code, rule.body)
                 case "gone":
                     raise expired(rule.message or "too old resource version: 1 (2)")
                 case "drop" | "half-open" as silence:

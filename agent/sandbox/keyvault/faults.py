@@ -32,6 +32,8 @@ class Fault:
     """For 401 the message's AKV code, for 403 the inner code."""
     argument: str = ""
     """Seconds, MiB, host or Retry-After, as the kind has it."""
+    message: str = ""
+    """What an error answer says in place of the service's own words; of ``garbage``, the body."""
 
     @classmethod
     def parse(cls, text: str) -> Fault:

@@ -27,6 +27,9 @@ class VaultRequest:
     code: int = 0
     """The HTTP status; 0 before the answer, and if there was none."""
     user_agent: str = ""
+    url: str = ""
+    """Path and query as sent."""
+    body_size: int = 0
 
 
 Phase = Literal["before", "after"]

@@ -81,6 +81,10 @@ class Login:
         token = self._tokens.get(bearer)
         return token if token and token.expires > time.monotonic() else None
 
+    def issued(self, identity: str) -> list[str]:
+        """The bearer tokens that an identity was given and that have not been revoked."""
+        return [bearer for bearer, token in self._tokens.items() if token.identity == identity]
+
     def answer(self, method: str, host: str, path: str, form: Mapping[str, str], fault: Fault | None) -> Reply:
         """The answer to one request; ``form`` holds query and body, ``fault`` may be an error status."""
         parts = [part for part in path.split("/") if part]
@@ -191,14 +195,13 @@ class Login:
 
 def _injected(fault: Fault, identity: str) -> LoginError:
     if fault.status in (401, 403):
-        return LoginError(
-            401, "invalid_client", 7000222, f"The provided client secret keys for app '{identity}' are expired."
-        )
+        said = fault.message or f"The provided client secret keys for app '{identity}' are expired."
+        return LoginError(401, "invalid_client", 7000222, said)
     if fault.status == 429:
-        return LoginError(429, "temporarily_unavailable", 90055, "The application made too many requests.")
-    return LoginError(
-        fault.status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."
-    )
+        said = fault.message or "The application made too many requests."
+        return LoginError(429, "temporarily_unavailable", 90055, said)
+    said = fault.message or "A transient error has occurred. Please try again."
+    return LoginError(fault.status, "temporarily_unavailable", 90033, said)
 
 
 def _json(value: object) -> bytes:

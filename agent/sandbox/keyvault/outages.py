@@ -37,7 +37,8 @@ class Outages:
         if fault.kind == "hang":
             await self._ended.wait()
         elif fault.kind == "garbage":
-            return web.Response(body=_GARBAGE, content_type="text/html", headers=headers)
+            body = fault.message.encode() or _GARBAGE
+            return web.Response(body=body, content_type="text/html", headers=headers)
         elif fault.kind == "huge":
             return await self._flood(request, int(float(fault.argument or 64) * _MIB), headers)
         elif fault.kind == "cut":

@@ -56,7 +56,9 @@ def answer(asked: Asked, body: bytes, grants: Grants, fault: Fault | None, resou
     """
     wire.check_api_version(asked.query.get("api-version", ""))
     if fault is not None and fault.status:
-        raise _injected(asked, fault)
+        error = _injected(asked, fault)
+        error.message = fault.message or error.message
+        raise error
     token = _authenticate(asked, resource)
     if asked.call is None:
         raise asked.refusal or errors.bad_parameter("The request could not be read.")

@@ -196,6 +196,8 @@ class KeyVault:
             vault="",
             operation="token" if request.method == "POST" else "discovery",
             user_agent=request.headers.get("User-Agent", ""),
+            url=request.raw_path,
+            body_size=request.content_length or 0,
         )
         await self._journal.begin(entry)
         fault = await self._strike(entry, "")
@@ -214,6 +216,8 @@ class KeyVault:
             version=asked.call.version if asked.call else "",
             api_version=asked.query.get("api-version", ""),
             user_agent=request.headers.get("User-Agent", ""),
+            url=request.raw_path,
+            body_size=request.content_length or 0,
         )
         await self._journal.begin(entry)
         fault = await self._strike(entry, vault.host)
