@@ -218,7 +218,13 @@ class Connection:
                 raise Unreachable(
                     f"the credentials cannot be renewed: {type(error).__name__}", maybe_applied=False
                 ) from error
-        return {"Authorization": str(settings["value"])} if settings and settings["value"] else {}
+        if not settings or not settings["value"]:
+            return {}
+        value = str(settings["value"]).strip()  # files of tokens often end with a line end
+        if not value.isascii() or not value.isprintable():
+            # The HTTP library would refuse it, too, and quote it.
+            raise Unreachable("the token has characters that no HTTP header can carry", maybe_applied=False)
+        return {"Authorization": value}
 
     def _problem(self, attempt: _Attempt, response: urllib3.BaseHTTPResponse, body: bytes) -> ApiProblem:
         return problem(

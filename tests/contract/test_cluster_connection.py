@@ -111,6 +111,23 @@ def test_a_token_that_is_not_accepted_is_told(api: Cluster) -> None:
     assert "wrong-token" not in str(caught.value)
 
 
+@pytest.mark.parametrize("torn", ["\n", "\r\n", "\x00", "\u2026", "\x1b[2J"])
+def test_a_token_that_no_header_can_carry_is_told_without_it(api: Cluster, torn: str) -> None:
+    """The HTTP library would quote the header that it refuses; nothing is sent, and nothing is quoted."""
+    conn = api.connect(token=f"wrong-token{torn}of-mine")
+    for request in (lambda: conn.request("GET", NODES), lambda: conn.begin(NODES)):
+        with pytest.raises(Unreachable, match="no HTTP header can carry") as caught:
+            request()
+        assert not caught.value.maybe_applied
+        assert "wrong-token" not in str(caught.value)
+    assert not api.asked("nodes")
+
+
+def test_the_line_end_of_a_token_is_no_part_of_it(api: Cluster) -> None:
+    """A token from a file that ends with a line end is taken, as kubectl takes it."""
+    assert api.connect(token=f"{AGENT_TOKEN}\n").request("GET", NODES).status == 200
+
+
 def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
     """A refused connection names the address and says that nothing can have happened."""
     with socket.socket() as reserved:
