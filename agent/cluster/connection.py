@@ -161,7 +161,7 @@ class Connection:
         stream = LineStream(response, self._count)
         try:
             if response.status >= 400:
-                raise self._problem(attempt, response, response.read())
+                raise _problem(response, response.read())
             yield stream
         except urllib3.exceptions.HTTPError as error:
             raise unreachable(self.host, error, read_timeout) from error
@@ -184,7 +184,7 @@ class Connection:
         self._count(len(body))
         self._tell(attempt, response.status, began, len(body))
         if response.status >= 300:
-            raise self._problem(attempt, response, body)
+            raise _problem(response, body)
         return Answer(response.status, response.headers, body)
 
     def _send(self, attempt: _Attempt, began: float) -> urllib3.BaseHTTPResponse:
@@ -226,15 +226,6 @@ class Connection:
             raise Unreachable("the token has characters that no HTTP header can carry", maybe_applied=False)
         return {"Authorization": value}
 
-    def _problem(self, attempt: _Attempt, response: urllib3.BaseHTTPResponse, body: bytes) -> ApiProblem:
-        return problem(
-            response.status,
-            body,
-            phrase=response.reason or "",
-            retry_after=retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
-            quotes_values=attempt.body is not None and "secrets" in attempt.path.split("/"),
-        )
-
     def _count(self, size: int) -> None:
         self.bytes_read += size
 
@@ -253,6 +244,11 @@ class _Attempt(NamedTuple):
     accept: str
     read_timeout: float
     connect_timeout: float
+
+
+def _problem(response: urllib3.BaseHTTPResponse, body: bytes) -> ApiProblem:
+    asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
+    return problem(response.status, body, retry_after=asked)
 
 
 def _described(attempt: _Attempt) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What can go wrong between the agent and the API server, in types a caller can act on.
 
-No error text here ever holds a body: a rejected Secret may be quoted by the server that rejects it.
+No error text here ever holds a body, nor what one says beyond ``agent.cluster.words``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
+from agent.cluster import words
 from agent.model import Trouble
 
 _LONGEST = 400
@@ -88,29 +89,22 @@ class _WireStatus(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_WireStatus)
 
 
-def problem(
-    code: int, body: bytes, *, phrase: str = "", retry_after: float | None = None, quotes_values: bool = False
-) -> ApiProblem:
-    """The error that an answer of 400 and above means.
-
-    ``quotes_values``: the request carried a Secret; the server's words are withheld where they may quote it.
-    A body that is no Status (a proxy's page) is not repeated: the HTTP phrase stands in for it.
-    """
+def problem(code: int, body: bytes, *, retry_after: float | None = None) -> ApiProblem:
+    """The error that an answer of 300 and above means."""
     try:
         status = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         status = _WireStatus()
-    if status.kind != "Status":
-        status = _WireStatus(message=phrase or "an answer that is no Kubernetes Status")
-    message = _bounded(status.message or "")
+    if status.kind == "Status":
+        message, reason = words.repeatable(status.message or ""), status.reason or ""
+    else:
+        message, reason = "an answer that is no Kubernetes Status", ""  # a proxy's page
     causes = tuple(
-        Cause(_bounded(cause.reason or ""), _bounded(cause.message or ""))
+        Cause(cause.reason or "", words.repeatable(cause.message or ""))
         for cause in ((status.details.causes if status.details else None) or [])[:10]
     )
-    if quotes_values and code in (400, 413, 415, 422):
-        message, causes = "the object was rejected (the server's words are withheld: they may quote it)", ()
     kind = Conflict if code == 409 else ApiProblem
-    return kind(code, _bounded(status.reason or phrase), message, retry_after=retry_after, causes=causes)
+    return kind(code, words.reason_of(code, reason), _bounded(message), retry_after=retry_after, causes=causes)
 
 
 def trouble_of(error: Exception) -> Trouble:
@@ -146,7 +140,6 @@ def unreachable(host: str, error: Exception, read_timeout: float) -> Unreachable
 
 
 def _bounded(text: str) -> str:
-    """One line, of bounded length, without what a JSON error of the server quotes from the request."""
-    text = text.split(", error found in #", 1)[0]
+    """One line, of bounded length."""
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

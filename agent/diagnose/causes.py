@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from agent import denials
 from agent.diagnose.view import ChainView
 from agent.model import Trouble
 
@@ -51,10 +52,6 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 )  # fmt: skip
 """(cause, what it means, its mark in ESO's words), first match wins. SecretDisabled comes inside a 403."""
 
-_APP = re.compile(r"appid=([0-9a-fA-F-]{36})(?![0-9a-fA-F-])")
-_ACTION = re.compile(r"'(Microsoft\.KeyVault/vaults/[A-Za-z/]{1,60})'")
-_POLICY_RIGHT = re.compile(r"does not have (secrets [a-z]{1,12}) permission")
-
 
 def seen_by_us(view: ChainView) -> Trouble | None:
     """The cause as far as our own look at the vaults shows it for sure."""
@@ -83,10 +80,8 @@ def classify(messages: Iterable[str], view: ChainView) -> Trouble:
 def _details(cause: str, message: str) -> str:
     if cause != "access-denied":
         return ""
-    who, action, right = _APP.search(message), _ACTION.search(message), _POLICY_RIGHT.search(message)
-    said = f": application {who[1]}" if who else ""
-    lacks = action[1] if action else right[1] if right else "secrets get"
-    return f"{said or ': ESO’s identity'} lacks {lacks}"
+    who = denials.application(message)
+    return f": {f'application {who}' if who else 'ESO’s identity'} lacks {denials.right(message) or 'secrets get'}"
 
 
 def _confirmed(trouble: Trouble, view: ChainView) -> Trouble:

@@ -5,21 +5,21 @@ From a body only what matches a narrow pattern is repeated: codes, ids, an IP ad
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import msgspec
 import urllib3
 from azure.core.exceptions import AzureError, IncompleteReadError, ServiceRequestError, ServiceResponseError
 
+from agent import denials
 from agent.model import Trouble
 
-_CALLER = re.compile(r"\bappid=([0-9a-fA-F-]{36})")
-_RBAC_ACTION = re.compile(r"Action: '(Microsoft\.KeyVault/[A-Za-z/]{1,80})'")
-_POLICY_RIGHT = re.compile(r"does not have (secrets [a-z]{1,12}) permission")
 _ADDRESS = re.compile(r"Client address: ([0-9a-fA-F.:]{3,45})")
-_AADSTS = re.compile(r"\bAADSTS\d{4,8}\b")
+_AADSTS = re.compile(r"\bAADSTS\d{4,7}\b")
 _AKV = re.compile(r"\bAKV\d{5}\b")
 _FIREWALL = {"ForbiddenByFirewall", "ForbiddenByConnection"}
+_DENIALS = {"AccessDenied", "Forbidden", "ForbiddenByPolicy", "ForbiddenByRbac"}
 
 
 class CredentialProblem(Exception):
@@ -47,7 +47,7 @@ def of_answer(status: int, body: bytes, host: str) -> Trouble:
     """The trouble that an answer of the vault other than 200 means."""
     try:
         error = _decoder.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = _Error()
     inner = (error.innererror.code if error.innererror else None) or error.code or ""
     message = error.message or ""
@@ -55,8 +55,8 @@ def of_answer(status: int, body: bytes, host: str) -> Trouble:
         case 401:
             return Trouble(cause="unauthorized", detail=f"{host} does not accept our token{_code(_AKV, message)}")
         case 403 if inner in _FIREWALL:
-            address = _ADDRESS.search(message)
-            seen = f" (it sees us as {address[1]})" if address else ""
+            address = _address(message)
+            seen = f" (it sees us as {address})" if address else ""
             return Trouble(cause="forbidden-by-firewall", detail=f"the network rules of {host} shut us out{seen}")
         case 403 if inner == "SecretDisabled":
             return Trouble(cause="disabled", detail=f"{host}: the secret is disabled")
@@ -73,11 +73,19 @@ def of_answer(status: int, body: bytes, host: str) -> Trouble:
 
 
 def _denied(host: str, inner: str, message: str) -> str:
-    caller, action, right = _CALLER.search(message), _RBAC_ACTION.search(message), _POLICY_RIGHT.search(message)
-    who = f"application {caller[1]}" if caller else "our identity"
-    lacks = action[1] if action else f"the {right[1]} permission" if right else "the right to list secrets"
-    why = f" ({inner})" if re.fullmatch(r"[A-Za-z]{1,40}", inner) else ""
+    caller, right = denials.application(message), denials.right(message)
+    who = f"application {caller}" if caller else "our identity"
+    lacks = f"the {right} permission" if right.startswith("secrets ") else right or "the right to list secrets"
+    why = f" ({inner})" if inner in _DENIALS else ""
     return f"{who} lacks {lacks} on {host}{why}"
+
+
+def _address(message: str) -> str:
+    found = _ADDRESS.search(message)
+    try:
+        return str(ipaddress.ip_address(found[1].rstrip("."))) if found else ""
+    except ValueError:
+        return ""
 
 
 def _code(pattern: re.Pattern[str], text: str) -> str:

@@ -20,6 +20,7 @@ from agent.cluster.decode.wire import (
     present,
     seconds,
 )
+from agent.cluster.words import placement
 from agent.fingerprint import Fingerprints
 from agent.model import ContainerRun, ContainerSpec, Owner, Pod
 
@@ -181,7 +182,7 @@ def _conditions(conditions: list[Condition] | None) -> tuple[bool, float | None,
             ready = one.status == "True"
             since = one.last_transition_time.timestamp() if ready and one.last_transition_time else None
         elif one.type == "PodScheduled" and one.status == "False":
-            unschedulable = one.message or one.reason or "not scheduled"
+            unschedulable = placement(one.message or "")
     return ready, since, unschedulable
 
 
