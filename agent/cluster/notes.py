@@ -123,7 +123,7 @@ def warning_events(conn: Connection, key: ObjectKey, uid: str, *, kind: str = "E
     answer = conn.request("GET", RESOURCES["events"].path(key.namespace), query=query)
     try:
         found = msgspec.json.decode(answer.body, type=_List).items or []
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadAnswer(f"the Events of {key} cannot be read") from None
     return sorted((_warning(wire) for wire in found), key=lambda event: event.last_seen, reverse=True)
 
@@ -132,7 +132,7 @@ def count_of(body: bytes) -> int:
     """How often an Event, as the API answers it, has occurred."""
     try:
         return msgspec.json.decode(body, type=_Counted).count or 1
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 1
 
 

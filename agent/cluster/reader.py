@@ -173,7 +173,7 @@ def _continuation(body: bytes) -> str:
     API servers write the metadata of a list before its items. Empty where they do not: then nothing is gained or lost.
     """
     found = _CONTINUE.match(body[:4096])
-    return found[1].decode() if found else ""
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 def get(
@@ -210,7 +210,7 @@ def version_of(conn: Connection, resource: str, key: ObjectKey) -> str:
     body = conn.request("GET", RESOURCES[resource].path(key.namespace, key.name)).body
     try:
         return msgspec.json.decode(body, type=_Versioned).metadata.resource_version
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BadAnswer(f"{resource} {key} cannot be read") from None
 
 

@@ -74,7 +74,7 @@ def list_stored(conn: Connection, kind: StoredKind, namespace: str, *, label_sel
         try:
             page = msgspec.json.decode(body, type=_WireList)
             found += [_stored(kind, item) for item in page.items]
-        except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError):
+        except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError, RecursionError):
             raise BadAnswer(f"the list of {kind} in {namespace} cannot be read") from None
         if not page.metadata.continue_:
             return found
@@ -85,7 +85,7 @@ def decode_stored(kind: StoredKind, body: bytes) -> Stored:
     """From the API's JSON. Raises BadAnswer, whose words quote nothing."""
     try:
         return _stored(kind, msgspec.json.decode(body, type=_Wire))
-    except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError):
+    except (msgspec.DecodeError, binascii.Error, UnicodeDecodeError, RecursionError):
         raise BadAnswer(f"an object of {kind} cannot be read") from None
 
 

@@ -38,6 +38,10 @@ LOGIN_HOSTS = frozenset(
 )
 
 
+class WrongAddress(ValueError):
+    """An address to connect to that is none; the text says what was expected."""
+
+
 def is_redirected(host: str) -> bool:
     """Whether connections for this host are led elsewhere: vaults (one label below a suffix) and login hosts."""
     host = host.lower().rstrip(".")
@@ -45,13 +49,13 @@ def is_redirected(host: str) -> bool:
 
 
 def parse_address(connect_to: str) -> tuple[str, int]:
-    """``127.0.0.1:8443``, ``kv.local:443`` or ``[::1]:8443``. Raises ValueError that says what was expected."""
+    """``127.0.0.1:8443``, ``kv.local:443`` or ``[::1]:8443``. Raises WrongAddress."""
     host, colon, port = connect_to.strip().rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     plain = bare and not set(bare) & set("/@[] ") and (bracketed or ":" not in bare)
     if not colon or not plain or not (port.isascii() and port.isdecimal()) or not 1 <= int(port) <= 65535:
-        raise ValueError(
+        raise WrongAddress(
             f"{connect_to!r} is not an address to connect to; expected HOST:PORT, for example 127.0.0.1:8443"
         )
     return bare, int(port)
@@ -62,7 +66,7 @@ def session(connect_to: str | None, *, pool_size: int = 10, ca_bundle: str | Non
 
     ``pool_size`` is how many connections a host may keep open. ``ca_bundle`` is a PEM file to trust in place of the
     default and of what REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE say. There are no retries here: they are the caller's.
-    Raises ValueError for a malformed address.
+    Raises WrongAddress.
     """
     made = _Session()
     made.mount("https://", _Adapter(parse_address(connect_to) if connect_to else None, pool_size, ca_bundle))

@@ -55,7 +55,7 @@ def open_session(env: Mapping[str, str] = os.environ) -> requests.Session:
     """The session that all vaults and the credential share.
 
     ``SECRET_DRIFT_AGENT_VAULT_CONNECT_TO`` leads its connections elsewhere; REQUESTS_CA_BUNDLE or SSL_CERT_FILE name
-    the authorities to trust, HTTPS_PROXY or ALL_PROXY a proxy. Raises ValueError for a malformed address.
+    the authorities to trust, HTTPS_PROXY or ALL_PROXY a proxy. Raises WrongAddress.
     """
     ca_bundle = env.get("REQUESTS_CA_BUNDLE") or env.get("CURL_CA_BUNDLE") or env.get("SSL_CERT_FILE") or None
     http = session(environment_address(env), ca_bundle=ca_bundle)
@@ -68,12 +68,23 @@ def credential(kind: CredentialKind, http: requests.Session, env: Mapping[str, s
     """A credential that asks for its tokens through ``http``. Sends nothing yet.
 
     ``env`` decides and is checked; the Azure libraries themselves read the process's environment.
-    Raises CredentialProblem naming the variables that are missing.
+    Raises CredentialProblem naming the variables that are missing, or cannot be used.
     """
     # Their warnings quote whole answers of the login host; what matters of them is told as a Trouble.
     logging.getLogger("azure").setLevel(logging.CRITICAL)
     transport = RequestsTransport(session=http, session_owner=False, connection_timeout=5, read_timeout=10)
-    match chosen(kind, env):
+    which = chosen(kind, env)
+    try:
+        return _made(which, transport, env)
+    except (ValueError, OSError) as error:  # their words may quote a setting, and one of the settings is a secret
+        names = ", ".join(name for name in (*_ENVIRONMENT, *_ENVIRONMENT_PROOFS, *_WORKLOAD[2:]) if env.get(name))
+        raise CredentialProblem(
+            f"credential {which} cannot be made of {names or 'this environment'} ({type(error).__name__})"
+        ) from None
+
+
+def _made(kind: CredentialKind, transport: RequestsTransport, env: Mapping[str, str]) -> TokenCredential:
+    match kind:
         case "workload-identity":
             _require(env, _WORKLOAD, "workload-identity")
             return WorkloadIdentityCredential(transport=transport, retry_total=0)

@@ -54,7 +54,7 @@ class Page:
             page = _decoder.decode(body)
         except msgspec.ValidationError:
             raise BadPage(f"{host} sends a list with fields of an unknown form") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise BadPage(f"{host} sends a list that is no JSON") from None
         self._host = host
         self._items = page.value or []

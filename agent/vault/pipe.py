@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 
 import requests
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.keyvault.secrets import SecretClient
@@ -136,9 +135,12 @@ class Pipe:
             self._observe_date(response, began)
             with response:
                 body = _bounded(response, self.host)
+        except Failed:
+            raise
         except TokenFailure as error:
             raise Failed(trouble.of_token_failure(error.__cause__, self.host)) from error
-        except (AzureError, OSError, ValueError) as error:
+        except Exception as error:
+            # AzureError, OSError, ValueError; and whatever else the SDK makes of an answer that nobody expects.
             raise Failed(trouble.of_exception(error, self.host)) from error
         finally:
             if self._on_request:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, SupportsTokenInfo, TokenCredential, TokenRequestOptions
-from azure.core.exceptions import AzureError
 
 T = TypeVar("T")
 
@@ -52,5 +51,6 @@ class Tokens:
 def _guarded(ask: Callable[[], T]) -> T:
     try:
         return ask()
-    except (AzureError, OSError, ValueError) as error:
+    except Exception as error:
+        # AzureError, OSError, ValueError; and KeyError, TypeError where the login host's answer is of no form it knows.
         raise TokenFailure from error

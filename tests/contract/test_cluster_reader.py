@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from support.servers import Cluster
 
-from agent.cluster.decode import Malformed
+from agent.cluster.decode import BadAnswer, Malformed
 from agent.cluster.errors import ApiProblem, Unreachable
+from agent.cluster.notes import warning_events
 from agent.cluster.reader import get, list_all, version_of
+from agent.cluster.stored import list_stored
 from agent.model import Namespace, ObjectKey
 from agent.sandbox.apiserver.access import ForbidRule
 from agent.sandbox.apiserver.faults import FaultRule
@@ -64,6 +66,31 @@ def test_a_list_that_never_gets_to_its_second_page_is_read_in_one(api: Cluster) 
     api.loop.call(api.server.faults.add, FaultRule(effect="gone", resource="namespaces"))
     listing = list_all(api.connect(), "namespaces", page=10)
     assert sum(item.name.startswith("team-") for item in listing.items) == 300
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"hunter2",
+        b'["hunter2"]',
+        b'{"metadata": {"continue": "next\xff"}, "items": ["hunter2"]}',
+        b'{"metadata": {"resourceVersion": "9"}, "items": ' + b"[" * 100_000 + b"hunter2",
+        b'{"metadata": {"resourceVersion": "9"}, "hunter2": ' + b"[" * 100_000 + b"]" * 100_000 + b', "items": []}',
+    ],
+    ids=["word", "list", "no-utf8", "cut", "deep"],
+)
+def test_a_page_that_is_none_is_told_without_it(api: Cluster, body: bytes) -> None:
+    """Whatever comes in place of a list or of an object is a bad answer, in words that hold none of it."""
+    api.loop.call(api.server.faults.add, FaultRule(effect="answer", code=200, verb="list", body=body))
+    with pytest.raises(BadAnswer) as caught:
+        list_all(api.connect(), "secretstores")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(BadAnswer) as caught:
+        list_stored(api.connect(), "secrets", "default", label_selector="a=b")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(BadAnswer) as caught:
+        warning_events(api.connect(), ObjectKey("default", "app"), "uid")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_an_object_that_cannot_be_used_costs_only_itself(api: Cluster) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.servers import Vaults
 
+from agent.sandbox.keyvault import Fault
 from agent.vault.client import VaultClient
 from agent.vault.credentials import CredentialKind, chosen, credential
 from agent.vault.trouble import CredentialProblem
@@ -49,6 +50,29 @@ def test_a_credential_that_cannot_be_made_names_what_is_missing(
         credential(kind, azure.session, env)
 
 
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"AZURE_CLIENT_SECRET": "hunter2hunter2", "AZURE_TENANT_ID": "no tenant / hunter2hunter2"}, "ValueError"),
+        ({"AZURE_CLIENT_CERTIFICATE_PATH": "/nowhere/hunter2hunter2"}, "FileNotFoundError"),
+    ],
+)
+def test_a_credential_that_azure_refuses_to_make_is_told_by_its_variables(
+    azure: Vaults, settings: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of variables and the kind of the error are told, and nothing that is in them."""
+    env = {**SERVICE_PRINCIPAL, **settings}
+    if "AZURE_CLIENT_CERTIFICATE_PATH" in settings:
+        del env["AZURE_CLIENT_SECRET"]
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CredentialProblem) as caught:
+        credential("environment", azure.session, env)
+    assert all(name in str(caught.value) for name in env)
+    assert why in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.fixture
 def workload(azure: Vaults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VaultClient:
     """A vault client with workload identity, as in a pod."""
@@ -85,10 +109,11 @@ def test_a_token_file_that_is_missing_is_told_by_its_path(azure: Vaults, workloa
         ("429:30", "credential", "AADSTS"),
         ("garbage", "credential", "no token could be had"),
         ("drop", "unreachable", "the login host"),
+        (Fault(kind="garbage", message="a page whose token expires_in an hour"), "credential", "(TypeError)"),
     ],
 )
 def test_trouble_with_the_login_host_is_not_blamed_on_the_vault(
-    azure: Vaults, workload: VaultClient, fault: str, cause: str, words: str, caplog: pytest.LogCaptureFixture
+    azure: Vaults, workload: VaultClient, fault: str | Fault, cause: str, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A token that cannot be had is told as that, at once, and the library's log of whole answers stays silent."""
     azure.kv.fault(fault, operation="token")

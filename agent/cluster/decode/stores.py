@@ -64,5 +64,5 @@ def _store(wire: StoreWire, key: StoreKey) -> SecretStore:
 def _url(azure: msgspec.Raw) -> str:
     try:
         return _azure.decode(azure).vault_url or ""
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unfit("spec.provider.azurekv.vaultUrl", "is no text") from None
