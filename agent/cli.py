@@ -7,6 +7,7 @@ went wrong, where, and what to do next; 64 wrong arguments.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -28,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
     try:
-        return int(arguments.func(arguments))
+        code = int(arguments.func(arguments))
+        sys.stdout.flush()  # here, where it can still be said that it failed
+        return code
     except KeyboardInterrupt:
         return EXIT_ERROR
     except ModuleNotFoundError as error:
@@ -37,8 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("secret-drift-agent: the sandbox needs trustme: install secret-drift-agent[sandbox]\n")
         return EXIT_ERROR
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return EXIT_ERROR
+    except Exception as error:  # noqa: BLE001 - the interpreter would tell its words, which may quote a value
+        from agent.report.failures import last_words
+
+        last_words(error)
+        _forget_stdout()
+        return EXIT_ERROR
+
+
+def _forget_stdout() -> None:
+    """What could not be written is not tried again at the end of the process, which would complain of it."""
+    with contextlib.suppress(OSError, ValueError):  # replaced by something without a file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

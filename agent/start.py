@@ -24,7 +24,7 @@ from agent.loop import Agent, Settings
 from agent.model import Budget, Finding, ObjectKey, Refusal, WorkloadKey
 from agent.plan.decisions import Refuse
 from agent.policy import PolicyError, PolicyFile
-from agent.report import log, scan
+from agent.report import failures, log, scan
 from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
@@ -32,6 +32,7 @@ from agent.report.scan import Subject, subject_of
 from agent.report.table import findings_table
 from agent.report.words import escape
 from agent.vault.client import VaultClient
+from agent.vault.connect_to import WrongAddress
 from agent.vault.credentials import credential, open_session
 from agent.vault.trouble import CredentialProblem
 
@@ -201,6 +202,7 @@ def next_steps(agent: Agent, findings: Sequence[Finding]) -> dict[Subject, str]:
 def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -> Iterator[Started]:
     """Everything a command needs, from its arguments; undone at the end."""
     log.configure(arguments.log_format, arguments.log_level)
+    failures.speak_for_the_interpreter()
     clock, registry = Clock(), CollectorRegistry()
     metrics = Metrics(registry)
     started = Started(clock, metrics, registry)
@@ -212,7 +214,7 @@ def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -
         complain(error.what, error.where, error.next_step)
     except CredentialProblem as error:
         complain("no identity for the vaults", str(error), "set the variables, or choose another --vault-credential")
-    except ValueError as error:
+    except WrongAddress as error:
         complain("a wrong setting", str(error), "correct it")
     except Unreachable as error:
         complain("the API server", str(error), NEXT_STEPS["unreachable"])
@@ -276,7 +278,7 @@ def _subscribers(agent: Agent, metrics: Metrics, started: Started, access: str) 
 
 
 def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> Callable[[str, float], VaultClient]:
-    """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, ValueError."""
+    """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, WrongAddress."""
     http = open_session()
     identity = credential(arguments.vault_credential, http)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from agent.events import Event
+from agent.report.failures import named
 from agent.report.notes import About, Note, Ref, Type, message, name_of, note_of
 
 BURST = 60.0
@@ -109,7 +110,7 @@ class KubeEvents:
             except Exception as error:  # noqa: BLE001 - whatever the writer raises: telling must never stop healing
                 self.failed += waiting.times
                 if not failing:
-                    _log.warning("Kubernetes Events cannot be written", cause=type(error).__name__, detail=str(error))
+                    _log.warning("Kubernetes Events cannot be written", cause=named(error))
                 failing = True
             else:
                 self.written += waiting.times

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import structlog
 
 from agent import events as ev
+from agent.report.failures import traced
 from agent.report.fields import fields
 from agent.report.words import escape, sentence, subject
 
@@ -40,7 +41,7 @@ def configure(format: Format = "json", level: str = "info") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
+            _traceback,
             _harmless,
             _as_json if format == "json" else _for_eyes(colors=sys.stderr.isatty()),
         ],
@@ -111,6 +112,15 @@ def level_of(event: ev.Event) -> int:
             return LEVEL.get(type(event), logging.INFO)
 
 
+def _traceback(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """What was raised: its words may quote a value, its way through the code cannot."""
+    info = line.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else sys.exc_info()[1] if info is True else info
+    if isinstance(error, BaseException):
+        line["exception"] = traced(error)
+    return line
+
+
 def _harmless(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Escapes and bounds every string; a traceback keeps its line ends, and is bounded too."""
     trace = line.pop("exception", None)
@@ -166,10 +176,25 @@ class _Forward(logging.Handler):
     """Lines of libraries that use the standard library's logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say it in our form. A record whose arguments do not fit its text is said without them."""
+        """Say it in our form, without what the library has put into its text: headers, answers, tokens for all we know.
+
+        Some put it in themselves, and below a first line that is their own.
+        """
+        text = str(record.msg).partition("\n")[0]
         try:
-            said = record.getMessage()
-        except Exception:  # noqa: BLE001 - whatever a library's argument raises when it is formatted
-            said = str(record.msg)
+            said = text % _silenced(record.args) if record.args else text
+        except (TypeError, ValueError, KeyError):  # arguments that do not fit the text
+            said = text
         kept = {"exc_info": record.exc_info} if record.exc_info else {}
         structlog.get_logger().log(record.levelno, said, logger=record.name, **kept)
+
+
+def _silenced(arguments: tuple[object, ...] | Mapping[str, object]) -> Any:
+    """Numbers as they are; in place of everything else an ellipsis."""
+    if isinstance(arguments, Mapping):
+        return {name: _number_or_nothing(value) for name, value in arguments.items()}
+    return tuple(_number_or_nothing(value) for value in arguments)
+
+
+def _number_or_nothing(value: object) -> object:
+    return value if isinstance(value, int | float) else "…"

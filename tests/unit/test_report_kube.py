@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from report_events import BACKEND, CHAIN, NOW, SOURCE, found, gone, refusal
+from structlog.testing import capture_logs
 
 from agent import events as ev
 from agent.model import Kind, Link, ObjectKey, Step, Trouble
@@ -207,16 +208,19 @@ def test_what_is_urgent_goes_first_and_is_never_dropped() -> None:
 
 
 def test_an_api_server_that_takes_no_events_stops_nothing() -> None:
-    """Failures are counted, and the next note is tried again."""
+    """Failures are counted and told by what they are, not by their words, and the next note is tried again."""
     writer = Writer()
     writer.failing = True
-    subscriber = KubeEvents(writer, refs)
-    subscriber(found())
-    assert writer.failed.wait(20)
-    writer.failing = False
-    subscriber(gone())
-    subscriber.close(20)
+    with capture_logs() as logged:
+        subscriber = KubeEvents(writer, refs)
+        subscriber(found())
+        assert writer.failed.wait(20)
+        writer.failing = False
+        subscriber(gone())
+        subscriber.close(20)
     assert (subscriber.failed, subscriber.written) == (1, 1)
+    assert [(line["event"], line["cause"]) for line in logged] == [("Kubernetes Events cannot be written", "OSError")]
+    assert "away" not in str(logged)
 
 
 def test_while_the_api_server_hangs_no_memory_is_used_up() -> None:
