@@ -31,8 +31,12 @@ def loads(text: str, name: str) -> Policy:
     except tree.Unreadable as error:
         raise PolicyError([_whole(name, error.message, error.place)]) from None
     if not isinstance(read.data, dict):
-        found = wording.describe(read.data)
+        found = "a single value" if isinstance(read.data, str | int | float) else wording.describe(read.data)
         raise PolicyError([_whole(name, f"expected a mapping that begins with apiVersion and kind; found {found}")])
+    if all(read.data.get(key, value) != value for key, value in lint.REQUIRED.items()):
+        # Another kind of object, a Secret or a kubeconfig for all we know: nothing of it is to be quoted.
+        begin = " and ".join(f"{key}: {value}" for key, value in lint.REQUIRED.items())
+        raise PolicyError([_whole(name, f"this is no policy, so nothing of it is shown; a policy has {begin}")])
     policy, wrong = _validated(read)
     if policy is None or wrong:
         raise PolicyError(Problem(name, *place, spell(path), message) for place, path, message in wrong)

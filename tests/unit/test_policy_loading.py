@@ -248,11 +248,20 @@ def test_each_mistake_is_told_in_one_plain_line(case: str) -> None:
             "p.yaml:1:1: policy: the file is empty: expected a policy that begins with apiVersion and kind",
         ),
         ("- a", "p.yaml:1:1: policy: expected a mapping that begins with apiVersion and kind; found a list"),
-        ("heal", "p.yaml:1:1: policy: expected a mapping that begins with apiVersion and kind; found 'heal'"),
+        ("heal", "p.yaml:1:1: policy: expected a mapping that begins with apiVersion and kind; found a single value"),
+        (
+            "73524108",
+            "p.yaml:1:1: policy: expected a mapping that begins with apiVersion and kind; found a single value",
+        ),
+        (
+            "apiVersion: v1\nkind: Secret\nmode: hunter2\ndata: {hunter2: hunter2}",
+            "p.yaml:1:1: policy: this is no policy, so nothing of it is shown;"
+            " a policy has apiVersion: secret-drift-agent/v1 and kind: HealPolicy",
+        ),
     ],
 )
 def test_text_that_is_no_policy_at_all(text: str, expected: str) -> None:
-    """An empty file, a list or a word is refused as a whole, with what a policy begins with."""
+    """What is no policy is refused as a whole, with what a policy begins with: it may be a token, or a Secret."""
     assert mistakes(text) == [expected]
 
 
