@@ -39,6 +39,8 @@ Write = tuple[str, str, str, str]
 _KINDS: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
 _IN_VAIN = "not within"
 _NOT_ACTIONS = ("events", "leases")
+LISTS = {"list", "versions"}
+"""What the agent may ask of a vault. Every scenario ends with a look at that."""
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -68,6 +70,8 @@ class Scenario:
             for process in self.processes:
                 if not process.ended:
                     process.kill()
+            if error is None and self.processes:
+                assert self.asked_of_vaults() <= LISTS, "a value was asked for"
         finally:
             self._thread.__exit__(kind, error, trace)
             self._temporary.cleanup()
@@ -217,6 +221,11 @@ class Scenario:
         return found
 
     audit = writes
+
+    def asked_of_vaults(self) -> set[str]:
+        """The operations that the agent asked of any vault, whether it may or not; logging in is none."""
+        audit = self.call(lambda: list(self.sandbox.vaults.audit))
+        return {e.operation for e in audit if e.identity == "agent"} - {"token", "discovery"}
 
     def evicted(self, namespace: str) -> list[str]:
         """The pods that the agent had evicted, in order."""
