@@ -132,9 +132,11 @@ def fingerprints(s: Scenario) -> Iterator[Marked]:
     if key is not None:
         yield Marked("the installation's key", key["key"])
     for secret in s.objects("Secret", AGENT_NAMESPACE):
-        if not secret["metadata"]["name"].startswith(f"{PREFIX}-history-"):
+        _, found, number = secret["metadata"]["name"].rpartition(f"{PREFIX}-history-")
+        if not found:
             continue
-        for name, memory in shards.decode("history", base64.b64decode(secret["data"]["entries"]))[0].items():
+        written = base64.b64decode(secret["data"]["entries"])
+        for name, memory in shards.decode("history", int(number), written).entries.items():
             for field, entries in memory.keys.items():
                 for entry in entries:
                     if ":" in entry.value:
