@@ -135,18 +135,21 @@ def test_s10_while_eso_cannot_read_the_vault_the_secret_stays_missing_and_nothin
     """ESO runs and fails, as a force-sync would: its own retry brings the Secret back once the vault lets it."""
     with Scenario() as s:
         pods = _world(s)
-        s.policy()
+        s.policy(timing={"missingPersistence": "10s"})
         agent = watching(s)
         denied = s.call(s.sandbox.vaults.fault, "403:ForbiddenByRbac", vault="prod-kv", identity="eso")
 
         _delete(s)
         failed = agent.until(kind="sync-failed", cause="access-denied")
         agent.until(kind="missing-secret")
+        s.advance(60)
         s.cycles(agent)
         assert s.secret(NS, "app-secrets") is None
         assert "last good sync" in failed["event"]
+        assert s.writes() == []
 
         s.call(s.sandbox.vaults.faults.remove, denied)
+        s.advance(60)
         s.wait(lambda: s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}, why="ESO writes it anew")
         _at_rest_again(s, agent)
 
