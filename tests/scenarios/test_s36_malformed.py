@@ -11,6 +11,7 @@ from support.scenario import Scenario
 from support.told import healed, refusals, sample, stages
 from support.worlds import WEEK, at_rest, watching
 
+from agent.esohash import data_hash, synced_resource_version
 from agent.sandbox import builders as b
 from agent.sandbox.client import PUSH_SECRETS, Object
 
@@ -55,6 +56,19 @@ def _status(**container: Any) -> Object:
     return {"phase": "Running", "containerStatuses": [{"name": "app", "ready": True, **container}]}
 
 
+def _synced_through(store: str) -> list[Object]:
+    """An ExternalSecret that ESO synced before its store was spoiled, and its Secret."""
+    created, moment = "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"
+    ready = {"type": "Ready", "status": "True", "reason": "SecretSynced", "lastTransitionTime": moment}
+    chain = _chain("odd-store", "spec.secretStoreRef", {"name": store})
+    synced = synced_resource_version(1, {}, {})
+    chain["status"] = {"refreshTime": moment, "syncedResourceVersion": synced, "conditions": [ready]}
+    chain["spec"]["refreshInterval"] = "999999h"
+    marks = {"reconcile.external-secrets.io/data-hash": data_hash({"KEY": b"a"})}
+    metadata = {**MANAGED, "annotations": marks, "creationTimestamp": created}
+    return [_plain("v1", "Secret", "odd-store", metadata=metadata, data={"KEY": "YQ=="}), chain]
+
+
 MANAGED = {"labels": {"reconcile.external-secrets.io/managed": "true"}}
 UNUSABLE: list[tuple[Object, str, str]] = [
     (_chain("interval", "spec.refreshInterval", "soon"), "spec.refreshInterval", "is no duration such as 1h30m0s"),
@@ -88,7 +102,7 @@ ODD_BUT_READ: list[Object] = [
     _chain("deletion", "spec.target.deletionPolicy", "Burn"),
     _chain("empty", "spec.data", []),
     _chain("no-store", "spec.secretStoreRef", {"name": "nowhere"}),
-    _chain("odd-store", "spec.secretStoreRef", {"name": "url"}),
+    *_synced_through("url"),
     _chain("odd-kind", "spec.secretStoreRef", {"name": "vault", "kind": "SecretShop"}),
     _chain("odd-key", "spec.data", [{"secretKey": "KEY", "remoteRef": {"key": f"{STRANGE}/api-key"}}]),
     _plain("v1", "Secret", "keys", metadata=MANAGED, data={STRANGE: "YQ==", "": "YQ==", "K" * 4000: "YQ=="}),
@@ -101,13 +115,15 @@ FOUND = {
     ("odd/policy", "vault", "excluded"), ("odd/creation", "vault", "excluded"), ("odd/deletion", "vault", "excluded"),
     ("odd/empty", "vault", "excluded"),
     ("odd/no-store", "vault", "sync-failed"), ("odd/no-store", "secret", "missing-secret"),
-    ("odd/odd-store", "vault", "spec-not-applied"), ("odd/odd-store", "secret", "missing-secret"),
+    ("odd/odd-store", "vault", "unknown"),
     ("odd/odd-kind", "vault", "unknown"),
     ("odd/odd-key", "vault", "sync-failed"), ("odd/odd-key", "secret", "missing-secret"),
     ("odd-push/app-secrets", "vault", "unknown"),
     ("odd-vault/app-secrets", "vault", "unknown"),
 }  # fmt: skip
 """(chain, link, kind) of all that is found but for the rotation; ESO's first try may be told of before its end."""
+PATIENT = {"missingPersistence": "60s"}
+"""However slow the machine is, ESO fails by itself before it is asked to sync."""
 
 
 def _healthy(s: Scenario) -> None:
@@ -187,15 +203,16 @@ def test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on(when: str)
     """
     with Scenario() as s:
         _healthy(s)
-        s.policy(vaults=["prod-kv", "odd-kv"])
-        objects = [*(obj for obj, _, _ in UNUSABLE), *ODD_BUT_READ]
+        s.policy(vaults=["prod-kv", "odd-kv"], timing=PATIENT)
+        unusable = [obj for obj, _, _ in UNUSABLE]
         if when == "before":
-            s.seed(*objects)
+            s.seed(*unusable, *ODD_BUT_READ)
         agent = watching(s)
         if when == "while":
-            s.seed(*objects)
+            s.seed(*unusable)
+            s.wait(lambda: len(_named(agent)) == len(_expected()), why="all are named")
+            s.seed(*ODD_BUT_READ)
         s.wait(lambda: _standing(agent) == FOUND, why="all is found")
-        agent.until(chain="odd/odd-store", reason="store")
         old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
         others = {pod["metadata"]["uid"] for pod in s.pods(NS, "optional")}
         assert s.writes() == []
@@ -216,10 +233,10 @@ def test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on(when: str)
         ]  # fmt: skip
         assert _standing(agent) == {*FOUND, ("odd-mode/app-secrets", "vault", "stale")}
         assert len(_found(agent)) == len(set(_found(agent))), "said once"
-        assert sorted(refusals(agent)) == [("force-sync", "opted-out"), ("force-sync", "store")]
+        assert refusals(agent) == [("force-sync", "opted-out")]
         assert [line["cause"] for line in agent.lines(chain="odd/odd-key", kind="sync-failed")] == ["key"]
-        (refused,) = agent.lines(chain="odd/odd-store", reason="store")
-        assert "SecretStore odd/url cannot be used: spec.provider.azurekv.vaultUrl: is no text" in refused["event"]
+        (unknown,) = agent.lines(chain="odd/odd-store", kind="unknown")
+        assert "SecretStore odd/url cannot be used: spec.provider.azurekv.vaultUrl: is no text" in unknown["event"]
         (refused,) = agent.lines(chain="odd-mode/app-secrets", reason="opted-out")
         assert "namespace odd-mode could not be read" in refused["event"]
         assert [line["event"] for line in agent.lines(subject="vault odd-kv")] == [

@@ -30,6 +30,13 @@ def dump(sandbox: Sandbox) -> str:
 
 
 def _told(kind: str, obj: Object) -> str:
+    try:
+        return _state(kind, obj)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return f"malformed: {type(error).__name__}"
+
+
+def _state(kind: str, obj: Object) -> str:
     status = obj.get("status") or {}
     if kind == "Secret":
         return f"keys {sorted(obj.get('data') or {})} immutable={obj.get('immutable', False)}"
