@@ -9,17 +9,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent import mapping
-from agent.cluster.decode import BadAnswer, Malformed
+from agent.cluster.decode import Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
-from agent.cluster.notes import warning_events
-from agent.diagnose import causes, elsewhere, history
+from agent.diagnose import elsewhere, history
 from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.context import Context
+from agent.engine.failures import Failures
 from agent.engine.stores import not_listed
 from agent.engine.targets import Targets
-from agent.engine.world import World
 from agent.events import (
     DriftFound,
     DriftGone,
@@ -56,8 +55,6 @@ FOLLOWED = ("externalsecrets", "secretstores", "clustersecretstores")
 
 LINKS = tuple(Link)
 KEPT_PACE = 20
-CAUSE_RETRY = 15.0
-"""Seconds after which the events of a failing ExternalSecret are read again while its cause is not known."""
 
 
 class Chains:
@@ -73,7 +70,7 @@ class Chains:
         self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
         self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
         self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
-        self._cause_read: dict[ObjectKey, tuple[float, float]] = {}
+        self._failures = Failures(context)
         self._targets = Targets(context)
 
     # ----------------------------------------------------------------------------------------------------- view
@@ -157,12 +154,12 @@ class Chains:
             self._targets.forget(key)
             self.context.allow(chain=key)
             return touched
-        view = self._with_cause(self._with_what_eso_wrote(view))
+        view = self._failures.explain(self._with_what_eso_wrote(view))
         now = self.context.now
         report = diagnose(view, self.context.policy, now)
         if self._may_be_behind(key, report):
             self._targets.read(view.es)
-            view = self._with_cause(self._with_what_eso_wrote(self.view(key) or view))
+            view = self._failures.explain(self._with_what_eso_wrote(self.view(key) or view))
             report = diagnose(view, self.context.policy, now)
         by_workload: defaultdict[WorkloadKey, list[ContainerVerdict]] = defaultdict(list)
         for verdict in report.verdicts:
@@ -248,38 +245,6 @@ class Chains:
             return view
         behind = not self._targets.caught_up(view.es)
         return replace(self.view(view.es.key) or view, secret_behind=behind)
-
-    def _with_cause(self, view: ChainView) -> ChainView:
-        """Classify why ESO fails, from our own look at the vault and from ESO's Warning Event."""
-        es, memory = view.es, view.memory
-        if es.ready is not False:
-            if memory.cause or memory.failed_since:
-                memory = replace(memory, cause="", cause_detail="", failed_since=0.0, probe="")
-                self.context.remember_chain(es.key, memory)
-                return _with_memory(view, memory)
-            return view
-        since = es.ready_since or self.context.now
-        cause = causes.seen_by_us(view)
-        if cause is None and (memory.failed_since != since or memory.cause in ("", "unknown")):
-            cause = self._cause_by_event(view, since)
-        if cause is None:
-            return view
-        memory = replace(memory, failed_since=since, cause=cause.cause, cause_detail=cause.detail)
-        self.context.remember_chain(es.key, memory)
-        return _with_memory(view, memory)
-
-    def _cause_by_event(self, view: ChainView, since: float) -> Trouble | None:
-        now = self.context.now
-        read_at, read_since = self._cause_read.get(view.es.key, (0.0, 0.0))
-        if read_since == since and now - read_at < CAUSE_RETRY:
-            return None
-        self._cause_read[view.es.key] = (now, since)
-        self.context.timers.set(view.es.key, now + CAUSE_RETRY)
-        try:
-            events = [event.message for event in warning_events(self.context.conn, view.es.key, view.es.uid)]
-        except (ApiProblem, Unreachable, BadAnswer):
-            return Trouble(cause="unknown", detail=f"ESO says {view.es.ready_reason}; its events could not be read")
-        return causes.classify(events, view)
 
     # ------------------------------------------------------------------------------------------- links 1 and 2
 
@@ -513,13 +478,3 @@ class Chains:
 
 def _with_memory(view: ChainView, memory: ChainMemory) -> ChainView:
     return replace(view, memory=memory)
-
-
-def wanted_sources(world: World, policy: Any) -> dict[str, set[str]]:
-    """Vault host -> names to look at, over all chains whose policy allows it."""
-    wanted: defaultdict[str, set[str]] = defaultdict(set)
-    for es in world.external_secrets.values():
-        for _, source in world.sources_of(es):
-            if isinstance(source, SourceKey) and policy.vault_rule(source.vault, es.key.namespace):
-                wanted[source.vault].add(source.name)
-    return dict(wanted)

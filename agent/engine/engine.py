@@ -13,11 +13,11 @@ from agent.cluster.decode import Malformed
 from agent.cluster.reflector import Malfunction as Lost
 from agent.cluster.reflector import Message
 from agent.cluster.reflector import Recovered as Found
-from agent.engine.chains import Chains, wanted_sources
+from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.observe import not_installed
 from agent.engine.stores import Stores
-from agent.engine.vaults import VaultAnswer
+from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
 from agent.events import CycleEnded, DataChanged, Halted, Recovered, Troubled
 from agent.events import Malformed as MalformedEvent

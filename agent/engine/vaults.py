@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 
 import msgspec
 
 from agent.clock import Clock
+from agent.engine.world import World
 from agent.memory import VersionSeen
-from agent.model import SourceState, Trouble, VaultView
+from agent.model import SourceKey, SourceState, Trouble, VaultView
+from agent.policy import Policy
 from agent.vault.client import VaultClient
 
 MOST_VERSION_LISTS = 25
@@ -94,3 +97,13 @@ class Sweeper:
                 self._wake.clear()
             if names and not self._stopping:
                 self._sink(self.look(names))
+
+
+def wanted_sources(world: World, policy: Policy) -> dict[str, set[str]]:
+    """Vault host -> names to look at, over all chains whose policy allows it."""
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for es in world.external_secrets.values():
+        for _, source in world.sources_of(es):
+            if isinstance(source, SourceKey) and policy.vault_rule(source.vault, es.key.namespace):
+                wanted[source.vault].add(source.name)
+    return dict(wanted)

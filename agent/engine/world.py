@@ -250,7 +250,7 @@ class World:
                 return
             self._unlink_pod(old)
         self.pods[pod.key] = pod
-        for name in secrets_of(pod):
+        for name in pod.references:
             secret = ObjectKey(pod.key.namespace, name)
             self._pods_of_secret[secret][pod.key] = pod
             self.dirty_chains.update(self.chains_of_secret(secret))
@@ -264,14 +264,14 @@ class World:
         self.seen_running.pop(pod.key, None)
         if old is None:
             return
-        for name in secrets_of(old):
+        for name in old.references:
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, name)))
         self._unlink_pod(old)
         if old.owner is not None and old.owner.uid in self._orphans:
             self._orphans[old.owner.uid].discard(old.key)
 
     def _unlink_pod(self, pod: Pod) -> None:
-        for name in secrets_of(pod):
+        for name in pod.references:
             self._pods_of_secret[ObjectKey(pod.key.namespace, name)].pop(pod.key, None)
         workload = self._workload_of_pod.pop(pod.key, None)
         if workload is not None:
@@ -336,7 +336,7 @@ class World:
         if old is None or old.ready != node.ready:
             for pod in self.pods.values():
                 if pod.node == node.name:
-                    for secret in secrets_of(pod):
+                    for secret in pod.references:
                         self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, secret)))
 
     def _drop_node(self, node: Node) -> None:
@@ -355,11 +355,6 @@ class World:
 def consumed_by(pod: Pod) -> set[str]:
     """Names of the Secrets that any of the pod's containers consumes."""
     return {use.secret for spec in pod.containers for use in spec.uses}
-
-
-def secrets_of(pod: Pod) -> tuple[str, ...]:
-    """Names of the Secrets that the pod's kubelet holds for it, whether or not a container consumes them."""
-    return pod.references
 
 
 _KEY = attrgetter("key")
