@@ -99,6 +99,7 @@ def tries_key(view: ChainView) -> str:
 def _step(case: SyncCase, finding: Finding) -> Step | Idle | Wait:
     timing, es, now = case.policy.timing, case.view.es, case.now
     found = case.view.memory.since.get(finding.kind.value, now)
+    found = max(found, es.ready_since or 0.0)  # while ESO failed, it had no chance to do it by itself
     match finding.kind:
         case Kind.SYNC_FAILED:
             return Step.FORCE_SYNC if _cause_is_gone(case) else Idle()

@@ -18,7 +18,7 @@ from agent.model import (
     Trouble,
 )
 from agent.plan import sync
-from agent.plan.decisions import ForceSync, Recreate, Refuse, SyncDecision
+from agent.plan.decisions import ForceSync, Recreate, Refuse, SyncDecision, Wait
 from agent.policy import Policy, SyncRule
 
 NOW = 2_000_000.0
@@ -27,11 +27,18 @@ SOURCE = SourceKey("prod-kv.vault.azure.net", "api-key")
 SEEN = SourceMemory(state=SourceState(created=NOW - 50), event_at=NOW - 50, seen_at=NOW - 40, witnessed=True)
 
 
-def decided(kind: Kind, *steps: str, proved_at: float = NOW - 5, blind: tuple[Trouble, ...] = ()) -> SyncDecision:
-    """What is done about a drift of an immutable target, last force-synced at ``proved_at``, under a rule."""
+def decided(
+    kind: Kind,
+    *steps: str,
+    proved_at: float = NOW - 5,
+    blind: tuple[Trouble, ...] = (),
+    ready_since: float | None = None,
+) -> SyncDecision:
+    """What is done about an immutable target that drifts for a minute, last force-synced at ``proved_at``."""
     es = ExternalSecret(
         key=CHAIN, uid="es", resource_version="1", generation=1, created=1.0, labels={}, annotations={},
         stores=(StoreKey("SecretStore", "shop", "vault"),), uses=(), target="app", immutable=True, ready=True,
+        ready_since=ready_since,
     )  # fmt: skip
     secret = SecretView(
         key=CHAIN, uid="s", resource_version="9", created=1.0, touched=1.0, prints={}, immutable=True, owner_uid="es"
@@ -78,3 +85,12 @@ def test_a_vault_that_only_we_cannot_reach_does_not_keep_eso_from_bringing_a_sec
     """ESO may well reach it."""
     down = Trouble(cause="unreachable", detail="why")
     assert isinstance(decided(Kind.MISSING_SECRET, "force-sync", blind=(down,)), ForceSync)
+
+
+def test_an_eso_that_has_just_recovered_gets_the_time_to_do_it_by_itself() -> None:
+    """The Secret was missing all the while that ESO failed; what it writes now may come to us after its status."""
+    for kind, patience in ((Kind.MISSING_SECRET, 10.0), (Kind.MISSING_KEY, 10.0), (Kind.CHANGED_ELSEWHERE, 2.0)):
+        waits = decided(kind, "force-sync", ready_since=NOW - 1)
+        assert isinstance(waits, Wait)
+        assert waits.until == NOW - 1 + patience
+        assert isinstance(decided(kind, "force-sync", ready_since=NOW - patience), ForceSync)
