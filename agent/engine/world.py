@@ -32,8 +32,6 @@ from agent.model import (
     WorkloadKey,
 )
 
-SecretName = ObjectKey
-
 RECENT = 60.0
 """Seconds after a start within which the moment of our seeing it can say more than the node's clock."""
 
@@ -58,9 +56,9 @@ class World:
         self._nodes_ready: frozenset[str] | None = None
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
-        self._chains_of_secret: dict[SecretName, tuple[ObjectKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
+        self._chains_of_secret: dict[ObjectKey, tuple[ObjectKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
         self._chains_of_store: defaultdict[StoreKey, set[ObjectKey]] = defaultdict(set)
-        self._pods_of_secret: defaultdict[SecretName, dict[ObjectKey, Pod]] = defaultdict(dict)
+        self._pods_of_secret: defaultdict[ObjectKey, dict[ObjectKey, Pod]] = defaultdict(dict)
         self._pods_of_workload: defaultdict[WorkloadKey, dict[ObjectKey, Pod]] = defaultdict(dict)
         self._workload_of_pod: dict[ObjectKey, WorkloadKey] = {}
         self._orphans: defaultdict[str, set[ObjectKey]] = defaultdict(set)  # uid of a ReplicaSet not seen yet -> pods
