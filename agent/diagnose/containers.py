@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from agent.diagnose import history
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
 from agent.model import ContainerRun, ContainerSpec, Pod, State, Use
 from agent.policy import Policy
@@ -132,7 +133,7 @@ def judge(
     might = held(entries, first_look, at)
     states = {_entry_state(entry, now, min(at.hi, end)) for entry, end in might.entries if _starts(need, entry)}
     if might.before_us:
-        oldest = entries[-1].value
+        oldest = history.first_value(entries)
         states.add(before_us if oldest == now.value else State.SUSPECT if oldest == UNOBSERVED else State.STALE)
     if len(states) == 1:
         return states.pop()

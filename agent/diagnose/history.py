@@ -28,17 +28,21 @@ NEVER_SEEN = ""
 """In place of a key: any that was never seen. They share one history."""
 
 
-def first_look(view: SecretView, *, at: float, absent_until: float | None) -> SecretMemory:
+def first_look(
+    view: SecretView, *, at: float, absent_until: float | None, absent_since: float | None = None
+) -> SecretMemory:
     """Begin a history.
 
     ``absent_until``: until when (API server's clock) we know that there was no such Secret; None: we never looked
     before, and whatever resolved before ``at`` lies in `before-us`. A Secret that is older than ``absent_until``
-    only came into our sight (it got ESO's label), so it begins as if we had never looked.
+    only came into our sight (it got ESO's label), so it begins as if we had never looked. ``absent_since``: from when
+    on we know that (None: of that moment only); what was there before, and is deleted, lies in `before-us`, too.
     """
     if absent_until is None or view.created + 1 < absent_until:
         keys = {key: _entries(Entry(value=value, lo=at, hi=at)) for key, value in view.prints.items()}
         return _memory(view, first_look=at, keys=keys, others=_entries(Entry(value=ABSENT, lo=at, hi=at)))
-    absent = Entry(value=ABSENT, lo=FOREVER_AGO, hi=FOREVER_AGO, gone=True)
+    looked = absent_until if absent_since is None else min(absent_since, absent_until)
+    absent = Entry(value=ABSENT, lo=looked, hi=looked, gone=True)
     begin = max(absent_until, view.created)
     end = min(at, view.touched + 1)
     unsure = (Entry(value=UNOBSERVED, lo=begin, hi=begin),) if _grown(view) else ()
@@ -47,7 +51,7 @@ def first_look(view: SecretView, *, at: float, absent_until: float | None) -> Se
         for key, value in view.prints.items()
     }
     others = _entries(Entry(value=ABSENT, lo=begin, hi=max(begin, at)), *unsure, absent)
-    return _memory(view, first_look=FOREVER_AGO, keys=keys, others=others)
+    return _memory(view, first_look=looked, keys=keys, others=others)
 
 
 def watched(memory: SecretMemory, view: SecretView, *, since: float, seen: float) -> SecretMemory:
@@ -121,6 +125,16 @@ def of(memory: SecretMemory, key: str) -> tuple[Entry, ...]:
     """A key's history, newest first."""
     never_seen = memory.others or (Entry(value=ABSENT, lo=memory.first_look, hi=memory.first_look),)
     return memory.keys.get(key) or never_seen
+
+
+def came_later(memory: SecretMemory) -> bool:
+    """Whether there was no such Secret when we first looked."""
+    return of(memory, NEVER_SEEN)[-1].gone
+
+
+def first_value(entries: tuple[Entry, ...]) -> str:
+    """What the key held when we first saw the Secret: with that is compared what was there before we looked."""
+    return next((entry.value for entry in reversed(entries) if not entry.gone), ABSENT)
 
 
 def current(memory: SecretMemory) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from agent import mapping
-from agent.diagnose import containers, sources
+from agent.diagnose import containers, history, sources
 from agent.diagnose.containers import Span
 from agent.diagnose.upstream import covered, refreshes_itself
 from agent.diagnose.view import ChainView
@@ -118,7 +118,7 @@ class _Line(NamedTuple):
         """
         if assumed:
             return self._between(span.lo, span.lo, other=False)
-        witnessed = self.entries[-1].value != self.entries[0].value
+        witnessed = history.first_value(self.entries) != self.entries[0].value
         found = self._between(self._synced_since(span.lo), span.hi + self.policy.margins.vault, other=witnessed)
         return found._replace(older=True)
 

@@ -34,6 +34,7 @@ class Observer:
         self.world, self.memory = world, memory
         self._on_malformed = on_malformed
         self._lower: dict[Scope, float] = {}  # a write seen next on this scope was done after this
+        self._looking: dict[Scope, float] = {}  # since when without a gap
         self.changed_secrets: set[ObjectKey] = set()
         self.changed_data: list[tuple[ObjectKey, tuple[str, ...]]] = []
         self.changed_sources: set[SourceKey] = set()
@@ -139,6 +140,8 @@ class Observer:
                 self._remember(key, memory, history.deleted(told, since=since, seen=listing.answered_at, gap=True))
         self.world.replace_all("secrets", scope.namespace, listing.items)
         self._lower[scope] = listing.asked_at
+        if message.gap:
+            self._looking[scope] = listing.asked_at
         self._confirm(scope, listing.asked_at)
 
     def _gap_ended(self, known: SecretMemory, view: SecretView, listing: Listing, since: float, policy: Policy) -> None:
@@ -208,7 +211,10 @@ class Observer:
                 gone = history.deleted(self._told(view.key, known), since=since, seen=seen)
                 self._remember(view.key, known, gone, deleted_at=seen)
         elif known is None:
-            first = history.first_look(view, at=seen, absent_until=self._confirmed(scope))
+            confirmed = self._confirmed(scope)
+            first = history.first_look(
+                view, at=seen, absent_until=confirmed, absent_since=self._looking.get(scope, confirmed)
+            )
             self._remember(view.key, None, first)
         else:
             ahead = self._ahead.get(view.key, Ahead(known))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from agent import mapping
+from agent.diagnose import history
 from agent.diagnose import sources as source_events
 from agent.diagnose.acknowledgement import spec_applied
 from agent.diagnose.upstream import REMEDIES, covered, exclusion, pinning
@@ -123,7 +124,7 @@ def told_secret(view: ChainView, report: ChainReport, policy: Policy) -> SecretT
     secret, memory = view.secret, view.secret_memory
     expected = mapping.expected_keys(view.es) or frozenset()
     held = set(secret.prints) if secret is not None else set()
-    first = memory.first_look if memory is not None and math.isfinite(memory.first_look) else None
+    first = memory.first_look if memory is not None and not history.came_later(memory) else None
     trouble = view.secret_trouble.detail if view.secret_trouble is not None else ""
     return SecretTold(
         name=view.es.target,

@@ -108,7 +108,7 @@ def contradiction(timeline: Timeline, pod: LivingPod, verdict: ContainerVerdict)
         return f"fresh, but {differs} differ" if differs else ""
     if differs or not keys:
         return ""
-    before_us = read <= max(timeline.first_look or 0.0, known.first_look)
+    before_us = read <= known.first_look
     unseen = any(begin <= then.at <= end for begin, end in timeline.blind)
     by_hand = unseen and keys & then.by_hand
     return "" if before_us or by_hand else "stale, but it holds the current values"

@@ -112,7 +112,6 @@ class Timeline:
         self.pending = False
         self.listed_at = 0.0
         self.saved = Memory()
-        self.first_look: float | None = None
         self.blind: list[tuple[float, float]] = []
         self._slow = False
         self._on_the_way: list[tuple[str, SecretView]] = []
@@ -265,7 +264,7 @@ class Timeline:
             there = [w.at for w in self.history if w.at > start.read and pod.starts_on(w.data)]
             if not there:
                 return False
-            again = there[0] + 0.01
+            again = there[0] + 0.005  # before anything else is written
             start = pod.starts[-1] = Start(again, again + start.started - start.read, start.previous_end)
         return start.started < self.now - 0.02
 
@@ -304,8 +303,6 @@ class Timeline:
         self.now += 0.05
         self.observer.take(Listed(SECRETS, listing, gap=True))
         self.watching, self.pending, self.listed_at = True, True, self.now
-        if self.first_look is None:
-            self.first_look = asked
         if self._blind_since is not None:
             self.blind.append((self._blind_since, self.now))
             self._blind_since = None

@@ -122,7 +122,18 @@ def test_a_secret_that_is_seen_as_it_was_created_was_absent_until_then() -> None
 def test_a_secret_that_came_while_we_were_away_and_was_written_since_may_have_held_something_else() -> None:
     """As soon as its last write is of a later second than its creation."""
     view = secret(9, {"A": "a"}, touched=LEFT + 101, created=LEFT + 100)
-    memory = history.first_look(view, at=BACK, absent_until=LEFT)
+    memory = history.first_look(view, at=BACK, absent_until=LEFT, absent_since=LOOK)
     assert values(memory, "A") == ["a", UNOBSERVED, ABSENT]
     assert state(memory, "X", LEFT + 300) is State.SUSPECT
     assert state(memory, "X", LEFT - 1) is State.FRESH
+
+
+def test_that_a_secret_was_not_there_is_known_only_since_we_look() -> None:
+    """It can have been deleted right before, and be put back with what it held: that is no proof against anybody."""
+    view = secret(9, {"A": "a"}, touched=LEFT, created=LEFT)
+    memory = history.first_look(view, at=LEFT + 0.5, absent_until=LEFT, absent_since=LOOK)
+    assert [state(memory, "A", at) for at in (LOOK - 1, LOOK + 1, LEFT + 2)] == [
+        State.SUSPECT, State.STALE, State.FRESH,
+    ]  # fmt: skip
+    rotated = watched(memory, secret(10, {"A": "b"}, touched=LEFT + 100), LEFT + 100)
+    assert state(rotated, "A", LOOK - 1) is State.STALE
