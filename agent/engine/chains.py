@@ -18,7 +18,7 @@ from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.context import Context
 from agent.engine.failures import Failures
 from agent.engine.stores import not_listed
-from agent.engine.targets import Targets
+from agent.engine.targets import Known, Targets
 from agent.events import (
     DriftFound,
     DriftGone,
@@ -372,7 +372,9 @@ class Chains:
         now = context.now
         context.waits.add(es.key)
         if acknowledged(es, attempt.stamp):
-            self._targets.read(es)
+            if self._targets.read(es) is Known.LESS and now - attempt.at < self._timeout():
+                context.timers.set(es.key, now + 0.1)  # done when the Secret is there for us, too
+                return
             self._synced(self.view(es.key) or view, attempt, now)
             return
         if not attempt.written and es.annotations.get(FORCE_SYNC) != attempt.stamp and now - attempt.at > 2:

@@ -5,11 +5,21 @@ The two are watched apart: that ESO has synced can be told before what it wrote.
 
 from __future__ import annotations
 
+from enum import Enum
+
 from agent.cluster import reader
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Unreachable
 from agent.engine.context import Context
 from agent.model import ExternalSecret, ObjectKey, SecretView
+
+
+class Known(Enum):
+    """What is known of a Secret, held against a read of it."""
+
+    ALL = "all"  # it is as we know it
+    LESS = "less"  # it is there, and the watch has yet to tell that it is another object
+    UNREAD = "unread"  # it could not be read, or is not there
 
 
 class Targets:
@@ -19,26 +29,27 @@ class Targets:
         self._context = context
         self._read: dict[ObjectKey, str] = {}  # chain -> version of the ExternalSecret that was seen before the read
 
-    def read(self, es: ExternalSecret) -> bool:
-        """Take in the Secret as it is now. False: what is known of it is not that; the watch tells, a little later."""
+    def read(self, es: ExternalSecret) -> Known:
+        """Take in the Secret as it is now."""
         context = self._context
         if context.fingerprints is None:
-            return True  # nothing is told of the data anyway
+            return Known.ALL  # nothing is told of the data anyway
         target = ObjectKey(es.key.namespace, es.target)
         try:
             # Without patience: all else waits for this, and the watch will tell anyway.
             secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints, patience=0.0)
         except (ApiProblem, Unreachable, BadAnswer):
-            return False
+            return Known.UNREAD
         if not isinstance(secret, SecretView):
-            return False
+            return Known.UNREAD
         context.observer.secret_read(secret, at=context.now)
         known = context.memory.secrets.get(target)
-        return known is not None and known.resource_version == secret.resource_version
+        current = known is not None and known.resource_version == secret.resource_version
+        return Known.ALL if current else Known.LESS
 
     def caught_up(self, es: ExternalSecret) -> bool:
         """Whether all is known that ESO wrote before it left the ExternalSecret so; read once for that at most."""
-        if self._read.get(es.key) != es.resource_version and self.read(es):
+        if self._read.get(es.key) != es.resource_version and self.read(es) is Known.ALL:
             self._read[es.key] = es.resource_version
         return self._read.get(es.key) == es.resource_version
 
