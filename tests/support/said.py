@@ -45,10 +45,11 @@ class Listener:
     ) -> set[str]:
         """Where which value, fingerprint or token was said. Empty: nowhere.
 
-        ``data``: the Secrets of the world, by name. ``planted``: annotations in which a test itself put a value.
+        ``data``: what Secrets have held, besides what they hold now. ``planted``: annotations in which a test itself
+        put a value.
         """
         values, secrets = Searcher(marked), Searcher([*fingerprints(self._s), *_tokens(self._s)])
-        for name, held in data.items():
+        for name, held in {**data, **_data(self._s)}.items():
             secrets.add_data(name, held)  # ESO's own annotation holds it, on the Secret; nothing of ours may
         found: set[str] = set()
         for said in {*self._said(planted)}:
@@ -124,6 +125,11 @@ def _unpacked(data: Mapping[str, str]) -> Iterator[bytes]:
             yield zlib.decompress(packed)
         except zlib.error:
             yield packed
+
+
+def _data(s: Scenario) -> dict[str, dict[str, bytes]]:
+    names = [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in s.objects("Secret")]
+    return {f"{namespace}/{name}": s.secret(namespace, name) or {} for namespace, name in names}
 
 
 def fingerprints(s: Scenario) -> Iterator[Marked]:
