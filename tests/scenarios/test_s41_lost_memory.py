@@ -12,7 +12,7 @@ import pytest
 from support.processes import AgentProcess
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, sample, stages
-from support.worlds import at_rest, watching
+from support.worlds import at_rest, next_second, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.client import CONFIG_MAPS, SECRETS, Object, Resource
@@ -148,6 +148,7 @@ def test_s41_without_its_memory_it_restarts_nothing_says_so_once_and_works_on(na
         assert "Traceback" not in result.err
 
         s.rotate("prod-kv", "api-key", "value-three")
+        next_second(s)
         second = s.launch("once")
         assert second.wait().code == 0
 

@@ -30,11 +30,15 @@ class Day:
         self._s.advance(self.at(time, days=days) - self._s.sandbox.clock.now())
 
     def synced(self, time: str, namespace: str, *names: str, days: int = 0) -> None:
-        """Move the clock there, and wait until ESO has synced these ExternalSecrets, whose own refresh was due."""
+        """Move the clock there, and wait until ESO has synced these ExternalSecrets, whose own refresh was due.
+
+        And until it is done with them: a clock that moves on while it still plans the next refresh makes it back off.
+        """
         self.until(time, days=days)
         for name in names:
             due = self.stamp(time, days=days)
             self._s.wait(partial(self._refreshed, namespace, name, due), why=f"{name} synced at {time}")
+        self._s.wait(lambda: self._s.call(lambda: self._s.sandbox.eso.idle), why="ESO is done")
 
     def _refreshed(self, namespace: str, name: str, since: str) -> bool:
         found = self._s.get("ExternalSecret", namespace, name) or {}
