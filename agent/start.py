@@ -108,11 +108,13 @@ class Started:
         return self._code(agent, told.findings)
 
     def _not_there(self, key: ObjectKey) -> int:
-        """An ExternalSecret that was asked for was not seen: because it cannot be, or because there is none."""
+        """An ExternalSecret that was asked for is not known: it cannot be read, or used, or there is none."""
         self._say_troubles(self._agent())
-        trouble = self._agent().context.world.trouble("externalsecrets", key.namespace)
-        if trouble is not None:
+        world = self._agent().context.world
+        if world.trouble("externalsecrets", key.namespace) is not None:
             return complain("ExternalSecrets cannot be read", f"namespace {key.namespace}", "nothing can be said of it")
+        if (trouble := world.unusable.trouble("externalsecrets", key)) is not None:
+            return complain("nothing can be said of it", trouble.detail, "correct the object")
         where = f"ExternalSecret {escape(str(key))}"
         return complain("there is no such object", where, f"see kubectl -n {escape(key.namespace)} get externalsecrets")
 
@@ -137,7 +139,7 @@ class Started:
         for subject, trouble in sorted(agent.engine.troubles.items()):
             complain(subject, f"{trouble.cause}: {trouble.detail}", NEXT_STEPS.get(trouble.cause, ""))
         for line in agent.engine.malformed_now():
-            complain("cannot be judged", line, "")
+            complain("cannot be used", line, "")
 
     def _agent(self) -> Agent:
         if self.agent is None:

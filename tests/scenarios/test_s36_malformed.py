@@ -242,7 +242,13 @@ def test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on(when: str)
         assert [line["event"] for line in agent.lines(subject="vault odd-kv")] == [
             "vault odd-kv: bad-answer: odd-kv.vault.azure.net sends a list that is no JSON"
         ]
-        said = agent.err
+        scanned, explained = s.scan(), s.explain("odd/interval")
+        for name, words in _expected():
+            assert scanned.err.count(f"secret-drift-agent: cannot be used: {name}: {words}.\n") == 1
+        assert explained.code == 1
+        assert "ExternalSecret odd/interval cannot be used: spec.refreshInterval: is no duration" in explained.err
+        assert "no such object" not in explained.err
+        said = agent.err + scanned.err + scanned.out + explained.err
         assert "Traceback" not in said
         assert not any(word in said for word in ("пароль", "🔑", "\\u001b", "Sometimes", "Borrow", "Burn"))
         assert agent.stop().code == 0
