@@ -3,8 +3,8 @@
 # Which Python makes .venv: the newest we test with first, then whatever else is new enough. Override: make PYTHON=/path/to/python
 PYTHON ?=
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3.15 python3 python
-# Tests at once.
-JOBS ?= 2
+# Tests at once: most of them wait for somebody most of the time, so twice the cores of a small machine.
+JOBS ?= 4
 # More arguments for pytest: make test ARGS="-k s01"
 ARGS ?=
 

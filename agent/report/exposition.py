@@ -7,6 +7,7 @@ gauges are left out: they double the counters and nobody asks for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from prometheus_client.metrics_core import Metric
@@ -63,4 +64,5 @@ def _number(value: float) -> str:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+    whole = value == int(value) and abs(value) < 1e15 and (value != 0 or math.copysign(1, value) > 0)
+    return str(int(value)) if whole else repr(float(value))
