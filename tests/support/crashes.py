@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -155,8 +156,13 @@ class Crashing:
     def __init__(self, options: Options | None, make: Callable[[Scenario], None]) -> None:
         self._options, self._make = options, make
 
-    def each(self, play: Callable[[Scenario, int, Point], object], chosen: Sequence[Point], *, worlds: int) -> None:
-        """Play a round for each point, dealt to so many worlds at once. Raises what the rounds raise, all of it."""
+    def each(
+        self, play: Callable[[Scenario, int, Point], object], chosen: Sequence[Point], *, worlds: int, rounds: int
+    ) -> None:
+        """Play a round for each point, at most ``rounds`` in a world and so many worlds at once.
+
+        Raises what the rounds raise, all of it.
+        """
 
         def several(mine: Sequence[Point]) -> None:
             with Scenario(self._options) as s:
@@ -169,7 +175,8 @@ class Crashing:
                         raise
 
         with ThreadPoolExecutor(worlds) as pool:
-            done = [pool.submit(several, chosen[start::worlds]) for start in range(min(worlds, len(chosen)))]
+            apart = max(worlds, math.ceil(len(chosen) / rounds))
+            done = [pool.submit(several, chosen[start::apart]) for start in range(min(apart, len(chosen)))]
         errors = [error for each in done if (error := each.exception())]
         if errors:
             raise errors[0] if len(errors) == 1 else BaseExceptionGroup("rounds failed", errors)
