@@ -476,7 +476,3 @@ class Chains:
         self.context.remember_chain(key, memory)
         (self._in_flight.add if memory.sync is not None else self._in_flight.discard)(key)
         (self._recreating.add if memory.recreate is not None else self._recreating.discard)(key)
-
-
-def _with_memory(view: ChainView, memory: ChainMemory) -> ChainView:
-    return replace(view, memory=memory)
