@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Literal
 
 import msgspec
@@ -48,6 +48,10 @@ FIRST_ANSWERS = 60.0
 LONGEST_SLEEP = 5.0
 MakeVault = Callable[[str, float], VaultClient]
 Inbox = queue.SimpleQueue[Message | VaultAnswer | None]
+
+
+class Stopped(Exception):
+    """Asked to end before the first comparison was complete: nothing can be said."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +111,10 @@ class Agent:
     # ----------------------------------------------------------------------------------------------- the commands
 
     def load(self, ends: float) -> None:
-        """Read everything once, without watching; vaults until ``ends`` (``clock.monotonic``) at the latest."""
+        """Read everything once, without watching; vaults until ``ends`` (``clock.monotonic``) at the latest.
+
+        Raises Stopped.
+        """
         garbage.rest()
         try:
             self._load(ends)
@@ -120,12 +127,20 @@ class Agent:
         looks: list[Future[VaultAnswer]] = []
         with ThreadPoolExecutor(2, "list") as lists, ThreadPoolExecutor(8, "sweep") as sweeps:
             for number, message in enumerate(lists.map(self._list, scopes)):
+                if self.stopping.is_set():
+                    raise Stopped
                 self.inbox.put(message)
                 if number == secrets_read:
                     # A vault's answer explains a Secret only if it is newer; all the rest can be read meanwhile.
                     self.engine.take_in()
                     for host, names in sorted(self.engine.wanted().items()):
                         looks.append(sweeps.submit(self._sweeper(host).look, frozenset(names), ends))
+            while wait(looks, timeout=0.2).not_done and not self.stopping.is_set():
+                pass
+            if self.stopping.is_set():
+                for sweeper in self._sweepers.values():
+                    sweeper.stop()
+                raise Stopped
             for look in looks:
                 self.inbox.put(look.result())
         self.engine.take_in()
@@ -133,15 +148,17 @@ class Agent:
         self.engine.full()
 
     def once(self, deadline: float) -> None:
-        """One comparison, and all healing that can be brought to its end within ``deadline`` seconds."""
+        """One comparison, and all healing that can be brought to its end within ``deadline`` seconds.
+
+        Raises Stopped.
+        """
         began = self.clock.monotonic()
         ends = began + deadline
         self.load(ends)
         self._pass()
         while not self.stopping.is_set() and self.engine.unfinished and self.clock.monotonic() < ends:
             if not self._reflectors:
-                self._follow(resume=True)
-                self._start_sweepers()
+                self._watch()
             self._wait(min(ends - self.clock.monotonic(), self._nap()))
             self._pass()
         self.engine.cycle_ended(self.clock.monotonic() - began)
@@ -157,12 +174,12 @@ class Agent:
 
     def run(self, on_cycle: Callable[[float], None]) -> None:
         """Until ``stopping`` is set. ``on_cycle`` is told the monotonic time at which each comparison ended."""
-        garbage.rest()
         try:
-            self._follow(resume=False)
-            self._first_answers()
-        finally:
-            garbage.resume()
+            self.load(self.clock.monotonic() + FIRST_ANSWERS)
+        except Stopped:
+            return
+        self.engine.tell_halts()
+        self._watch()
         tick = self.clock.monotonic()
         while not self.stopping.is_set():
             began = self.clock.monotonic()
@@ -260,29 +277,6 @@ class Agent:
                 PolicyChanged, valid=not problems, digest=self.policy_file.current.digest, problems=problems
             )
 
-    def _first_answers(self) -> None:
-        """Wait, within bounds, until every collection and every vault has answered or failed."""
-        ends = self.clock.monotonic() + FIRST_ANSWERS
-        scopes = set(self._scopes())
-        asked: set[str] = set()
-        while not self.stopping.is_set() and self.clock.monotonic() < ends:
-            if scopes <= self.context.observer.heard:
-                if not asked:
-                    wanted = self.engine.wanted()
-                    asked = set(wanted)
-                    for host, names in wanted.items():
-                        self._ask_vault(host, frozenset(names))
-                if asked <= set(self.context.world.vaults):
-                    break
-            try:
-                message = self.inbox.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            self.engine.take_in(message)
-        self.engine.settle()
-        self.engine.full()
-        self.engine.tell_halts()
-
     def _save_last(self) -> None:
         try:
             self.engine.save()
@@ -310,7 +304,8 @@ class Agent:
         self._versions[scope] = listing.resource_version
         return Listed(scope, listing, gap=True)
 
-    def _follow(self, *, resume: bool) -> None:
+    def _watch(self) -> None:
+        """Follow everything from where it was read; what could not be read is tried again."""
         for scope in self._scopes():
             reflector = Reflector(
                 self.conn,
@@ -319,10 +314,12 @@ class Agent:
                 fingerprints=self.installation.fingerprints if scope.resource == "secrets" else None,
                 label_selector=MANAGED if scope.resource == "secrets" else "",
                 keep=uses_secrets if scope.resource == "pods" else None,
-                resume=self._versions.get(scope, "") if resume else "",
+                resume=self._versions.get(scope, ""),
             )
             self._reflectors.append(reflector)
             reflector.start()
+        for sweeper in self._sweepers.values():
+            sweeper.start()
 
     def _sweeper(self, host: str) -> Sweeper:
         """The vault's sweeper, made at first use."""
@@ -333,10 +330,6 @@ class Agent:
             sweeper = self._sweepers[host] = Sweeper(client, self.inbox.put, self.clock)
             sweeper.learn(self._states(host))
         return sweeper
-
-    def _start_sweepers(self) -> None:
-        for sweeper in self._sweepers.values():
-            sweeper.start()
 
     def _states(self, host: str) -> dict[str, SourceState]:
         return {key.name: known.state for key, known in self.context.memory.sources.items() if key.vault == host}

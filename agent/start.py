@@ -20,7 +20,7 @@ from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
 from agent.cluster.reader import budgets
 from agent.events import Event, PolicyChanged
 from agent.ledger import LedgerProblem
-from agent.loop import Agent, Settings
+from agent.loop import Agent, Settings, Stopped
 from agent.model import Budget, Finding, ObjectKey, Refusal, WorkloadKey
 from agent.plan.decisions import Refuse
 from agent.policy import PolicyError, PolicyFile
@@ -79,6 +79,8 @@ class Started:
         agent = self._agent()
         try:
             agent.once(deadline)
+        except Stopped:
+            return complain("stopped", "before the comparison was complete, so nothing can be said", "run again")
         except LedgerProblem as error:
             return complain("the ledger", str(error), "end the other agent, or run again")
         return self._result(agent, "table", out, agent.context.refusals())

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from agent import mapping
 from agent.diagnose import containers, history, running, upstream
-from agent.diagnose.containers import Need, Span
+from agent.diagnose.containers import Certain, Need, Span
 from agent.diagnose.view import ChainReport, ChainView, Upstream
 from agent.memory import Entry, SecretMemory
 from agent.model import (
@@ -86,6 +86,8 @@ class _Judged(NamedTuple):
     use: Use  # the first of them
     need: Need
     names: dict[Hashable, str]  # keys they read; of those that share their times, one
+    lag: float  # seconds by which what kubelet handed out may have been behind
+    certain: Certain | None
 
 
 class _Judge:
@@ -115,22 +117,50 @@ class _Judge:
             for spec, run in zip(pod.containers, pod.runs, strict=True):
                 known = id(spec)
                 uses = self._specs[known] if known in self._specs else self._uses(spec)
-                if uses is not None and (verdict := self._container(pod, spec, run, uses)) is not None:
+                if uses is None:
+                    continue
+                if uses and not self.full and self._surely(pod, run, uses):
+                    self.fresh += 1
+                elif (verdict := self._container(pod, spec, run, uses)) is not None:
                     yield verdict
+
+    def _surely(self, pod: Pod, run: ContainerRun, judged: tuple[_Judged, ...]) -> bool:
+        """Whether the container is fresh or assumed without any doubt that would need a closer look."""
+        if run.state != "running" or not run.ready or self.memory.cache is not None:
+            return False
+        if pod.node and pod.node not in self._nodes_ready:
+            return False
+        begin, end = containers.window(pod, run, self.policy, now=self._seen_running.get(pod.key, self.now))
+        for one in judged:
+            known, resolved = one.certain, begin - one.lag
+            if known is None:
+                return False
+            if resolved > known.since:
+                if resolved < known.settled or end < known.written:
+                    return False
+            elif not known.unchanged or resolved <= self.assumed_from:
+                return False
+        return True
 
     def _uses(self, spec: ContainerSpec) -> tuple[_Judged, ...] | None:
         """What is judged of a container; None: it does not consume the Secret."""
         uses = [use for use in spec.uses if use.secret == self.view.es.target]
-        judged: dict[tuple[bool, Need], _Judged] = {}
+        found: dict[tuple[bool, Need], tuple[Use, dict[Hashable, str]]] = {}
         for use in uses:
             if containers.counts(use, immutable=self.memory.immutable, volumes=self.volumes):
                 need = containers.needs(use)
-                names = judged.setdefault((use.via == "subPath", need), _Judged(use, need, {})).names
+                _, names = found.setdefault((use.via == "subPath", need), (use, {}))
                 for name in containers.keys_used(use, self.memory):
                     if self.keys is None or name in self.keys:
                         names.setdefault(containers.times(self._entries(name)) or name, name)
-        self._specs[id(spec)] = tuple(judged.values()) if uses else None
+        judged = tuple(self._judged(use, need, names) for (_, need), (use, names) in found.items())
+        self._specs[id(spec)] = judged if uses else None
         return self._specs[id(spec)]
+
+    def _judged(self, use: Use, need: Need, names: dict[Hashable, str]) -> _Judged:
+        histories = map(self._entries, names.values())
+        certain = containers.certain(histories, self.memory.first_look, need)
+        return _Judged(use, need, names, containers.lag(use, self.policy), certain)
 
     def _container(
         self, pod: Pod, spec: ContainerSpec, run: ContainerRun, judged: tuple[_Judged, ...]
@@ -150,7 +180,7 @@ class _Judge:
             return replace(self._verdict(pod, spec, State.SUSPECT, text), cached_on_node=True)
         worst, key, at = State.FRESH, "", Span(0, 0)
         seen = self._seen_running.get(pod.key, self.now)
-        for use, need, names in judged:
+        for use, need, names, _, _ in judged:
             span = containers.span(pod, run, use, self.policy, now=seen)
             if cache is not None and cached:
                 # The pod itself keeps the former object on its node: a restart of the container gets that again.

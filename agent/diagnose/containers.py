@@ -61,19 +61,32 @@ def resolves_again(run: ContainerRun, kind: str, *, now: float, window: float) -
     return not run.ready and run.previous_finished is not None and now - run.previous_finished < window
 
 
-def span(pod: Pod, run: ContainerRun, use: Use, policy: Policy, *, now: float) -> Span:
-    """When this run of the container resolved ``use``. ``now``: when we first saw it running, or any later time.
+def window(pod: Pod, run: ContainerRun, policy: Policy, *, now: float) -> tuple[float, float]:
+    """Between which times this run of the container asked for its Secrets. ``now``: see ``span``.
 
-    Pod creation is the API server's clock, starts and ends are the node's (whole seconds, so up to one more), and
+    Pod creation is the API server's clock, starts and ends are the node's (whole seconds, so up to one more).
+    """
+    node = policy.margins.node
+    begin, ended = pod.created, run.previous_finished
+    if ended is not None and ended - node > begin:
+        begin = ended - node
+    started = run.started
+    latest = now if started is None else started + 1 + node
+    return begin, latest if latest < now else now
+
+
+def lag(use: Use, policy: Policy) -> float:
+    """By how many seconds the answer may have been behind.
+
     kubelet's cache may be ``kubeletLag`` behind. A subPath file can be of a volume set up earlier in the pod's life.
     """
-    margins = policy.margins
-    begin = pod.created
-    if run.previous_finished is not None:
-        begin = max(begin, run.previous_finished - margins.node)
-    lag = policy.timing.sub_path_lag if use.via == "subPath" else margins.kubelet_lag
-    started = run.started if run.started is not None else now
-    return Span(begin - lag, min(now, started + 1 + margins.node))
+    return policy.timing.sub_path_lag if use.via == "subPath" else policy.margins.kubelet_lag
+
+
+def span(pod: Pod, run: ContainerRun, use: Use, policy: Policy, *, now: float) -> Span:
+    """When this run of the container resolved ``use``. ``now``: when we first saw it running, or any later time."""
+    begin, end = window(pod, run, policy, now=now)
+    return Span(begin - lag(use, policy), end)
 
 
 def counts(use: Use, *, immutable: bool, volumes: str) -> bool:
@@ -147,6 +160,31 @@ def _starts(need: Need, entry: Entry) -> bool:
     if entry.value != ABSENT or need == "nothing":
         return True
     return need == "secret" and not entry.gone
+
+
+class Certain(NamedTuple):
+    """The spans of which ``judge`` need not be asked, for some keys at once: by far the most containers have such.
+
+    One that begins after ``since`` and not before ``settled``, and ends not before ``written``, is fresh.
+    """
+
+    since: float  # our first look: who resolved before may hold what was there before
+    settled: float  # by then the newest values had been written
+    written: float  # the newest values were written not before
+    unchanged: bool  # no key has changed since our first look: who began before counts as ``before_us``
+
+
+def certain(histories: Iterable[tuple[Entry, ...]], first_look: float, need: Need) -> Certain | None:
+    """What is certain of these keys; None: each span must be judged."""
+    settled, written, unchanged = first_look, 0.0, True
+    for entries in histories:
+        newest = entries[0]
+        if newest.value == UNOBSERVED or not _starts(need, newest):
+            return None
+        written = max(written, newest.lo)
+        if len(entries) > 1:
+            settled, unchanged = max(settled, newest.hi), False
+    return Certain(first_look, settled, written, unchanged)
 
 
 def times(entries: tuple[Entry, ...]) -> tuple[float, float] | None:

@@ -10,8 +10,8 @@ import queue
 from collections.abc import Iterable
 
 from agent.cluster.decode import Malformed
+from agent.cluster.reflector import Listed, Message
 from agent.cluster.reflector import Malfunction as Lost
-from agent.cluster.reflector import Message
 from agent.cluster.reflector import Recovered as Found
 from agent.engine.chains import Chains
 from agent.engine.context import Context
@@ -236,7 +236,7 @@ class Engine:
     def _say_trouble(self, message: Message) -> None:
         if isinstance(message, Lost) and not not_installed(message):
             self._tell_trouble(str(message.scope), message.trouble)
-        elif isinstance(message, Found):
+        elif isinstance(message, Found | Listed):
             self._tell_trouble(str(message.scope), None)
 
     def _tell_trouble(self, subject: str, trouble: Trouble | None) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.diagnose import containers
-from agent.diagnose.containers import Span
+from agent.diagnose.containers import Need, Span
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
 from agent.model import ContainerRun, ContainerSpec, ObjectKey, Owner, Pod, State, Use
 from agent.policy import Policy
@@ -225,3 +229,37 @@ def test_consumers_pairs_each_use_of_a_secret_with_its_containers_run() -> None:
     one = run()
     assert list(containers.consumers(pod(one), "app-secrets")) == [(pod(one).containers[0], one, ENV)]
     assert list(containers.consumers(pod(one), "other")) == []
+
+
+MOMENTS = st.floats(0.0, 40.0, width=16)
+
+
+@st.composite
+def histories(draw: st.DrawFn, first_look: float) -> tuple[Entry, ...]:
+    """What one key held, newest first, as a history can be: each value begins in a span of its own."""
+    begins = sorted(draw(st.lists(MOMENTS, min_size=1, max_size=4)))
+    values = st.sampled_from(["a", "b", ABSENT, UNOBSERVED])
+    lows = [first_look] + [first_look + at for at in begins[1:]]
+    return tuple(
+        Entry(value=draw(values), lo=lo, hi=lo + draw(st.sampled_from([0.0, 0.5, 3.0])), gone=draw(st.booleans()))
+        for lo in reversed(lows)
+    )
+
+
+@given(st.data())
+def test_what_is_certain_at_a_glance_is_what_a_closer_look_finds(data: st.DataObject) -> None:
+    """The short cut taken for nearly every container never says anything but what its keys, judged one by one, say."""
+    first_look = 20.0
+    found = data.draw(st.lists(histories(first_look), min_size=1, max_size=3))
+    need = data.draw(st.sampled_from(get_args(Need)))
+    lo = data.draw(st.floats(0.0, 70.0, width=16))
+    at = Span(lo, lo + data.draw(st.sampled_from([0.0, 1.0, 8.0, 30.0])))
+    before_us = data.draw(st.sampled_from([State.ASSUMED, State.SUSPECT]))
+    known = containers.certain(found, first_look, need)
+    if known is None:
+        return
+    states = {containers.judge(one, first_look, at, before_us=before_us, need=need) for one in found}
+    if at.lo > known.since and at.lo >= known.settled and at.hi >= known.written:
+        assert states == {State.FRESH}
+    elif at.lo <= known.since and known.unchanged:
+        assert states == {before_us}
