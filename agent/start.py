@@ -285,11 +285,13 @@ def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -
     """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, WrongAddress."""
     http = open_session()
     identity = credential(arguments.vault_credential, http)
+    # Names of other secrets are for whoever sits at the terminal, not for the log of a pipeline.
+    nearest = arguments.command == "explain" and arguments.output == "tree" and sys.stdout.isatty()
 
     def make(host: str, requests_per_second: float) -> VaultClient:
         return VaultClient(
             host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
-            on_request=metrics.vault_request, nearest=arguments.command == "explain",
+            on_request=metrics.vault_request, nearest=nearest,
         )  # fmt: skip
 
     return make

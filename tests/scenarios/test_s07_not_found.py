@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.scenario import Scenario
+from support.terminal import at_terminal
 from support.told import findings, refusals, sample
 from support.worlds import at_rest, watching
 
@@ -93,8 +94,10 @@ def test_s07_a_misspelt_key_is_named_and_corrected_by_its_owner_alone() -> None:
         assert "remoteRef.key" in found["event"]
         assert "prod-kv/api-key" not in agent.err  # neighbours of the vault are told to no one but the operator
         assert sample(s.metrics(agent), "secret_drift_drift", **not_found("typo")) == 1
-        assert "the vault has api-key" in s.explain(f"{NS}/typo").out
-        assert "the vault has" not in s.explain(f"{NS}/typo", "-o", "json").out + s.scan().out
+        explained = ("explain", f"{NS}/typo", "--policy", str(s.directory / "policy.yaml"))
+        assert "the vault has api-key" in at_terminal(s.environment, *explained)
+        elsewhere = s.explain(f"{NS}/typo").out, s.explain(f"{NS}/typo", "-o", "json").out, s.scan().out
+        assert not any("the vault has" in text for text in elsewhere)
 
         s.apply(b.external_secret("typo", NS, {"API_KEY": "api-key"}))
         s.external_secret_ready(NS, "typo")
