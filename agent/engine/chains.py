@@ -71,7 +71,7 @@ class Chains:
         self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
         self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
         self._failures = Failures(context)
-        self._targets = Targets(context)
+        self.targets = Targets(context)
 
     # ----------------------------------------------------------------------------------------------------- view
 
@@ -151,14 +151,14 @@ class Chains:
             self.context.memory.chains.pop(key, None)
             self.context.ledger.note("chains", key)
             self._in_flight.discard(key)
-            self._targets.forget(key)
+            self.targets.forget(key)
             self.context.allow(chain=key)
             return touched
         view = self._failures.explain(self._with_what_eso_wrote(view))
         now = self.context.now
         report = diagnose(view, self.context.policy, now)
         if self._may_be_behind(key, report):
-            self._targets.read(view.es)
+            self.targets.read(view.es)
             view = self._failures.explain(self._with_what_eso_wrote(self.view(key) or view))
             report = diagnose(view, self.context.policy, now)
         by_workload: defaultdict[WorkloadKey, list[ContainerVerdict]] = defaultdict(list)
@@ -243,7 +243,7 @@ class Chains:
         """
         if not elsewhere.undone(view):
             return view
-        behind = not self._targets.caught_up(view.es)
+        behind = not self.targets.caught_up(view.es)
         return replace(self.view(view.es.key) or view, secret_behind=behind)
 
     # ------------------------------------------------------------------------------------------- links 1 and 2
@@ -372,7 +372,7 @@ class Chains:
         now = context.now
         context.waits.add(es.key)
         if acknowledged(es, attempt.stamp):
-            if self._targets.read(es) is Known.LESS and now - attempt.at < self._timeout():
+            if self.targets.read(es) is Known.LESS and now - attempt.at < self._timeout():
                 context.timers.set(es.key, now + 0.1)  # done when the Secret is there for us, too
                 return
             self._synced(self.view(es.key) or view, attempt, now)

@@ -17,6 +17,7 @@ from agent.diagnose.view import ChainReport
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
+from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, Halted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
@@ -29,7 +30,6 @@ from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 from agent.times import stamp
 
 _RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, State.FRESH: 4}
-_COLLECTIONS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 UNSURE_PAUSE = 2.0
 """Seconds to let the watch catch up after an eviction whose answer was lost."""
 BUDGET_PAUSE = 10.0
@@ -40,6 +40,7 @@ class Workloads:
 
     def __init__(self, context: Context, chains: Chains) -> None:
         self.context, self.chains = context, chains
+        self._last_look = LastLook(context, chains.targets)
         self.logs = LogWatch(context)
 
     def must_consider(self, key: WorkloadKey) -> bool:
@@ -294,43 +295,16 @@ class Workloads:
         context.waits.add(case.key)
         if any(chain.report.chain in context.world.dirty_chains for chain in case.chains):
             return False  # something has come since it was judged: judged anew in the next pass, and so is the workload
-        if not self._freshly_looked(case):
-            context.timers.set(case.key, case.now + 1)
-            return False
-        if not self._workload_unchanged(case):
+        later = self._last_look.before(case)
+        if later is not None:
+            if later.reason:
+                self._blocked(case, later.reason, later.detail, later.seconds)
+            elif later.seconds:
+                context.timers.set(case.key, case.now + later.seconds)
             return False
         if isinstance(decision, Restart):
             return self._restart(case, decision)
         return self._evict(case, decision)
-
-    def _freshly_looked(self, case: RecycleCase) -> bool:
-        """No disruptive step rests on a look at the vaults older than the policy's bound."""
-        wanted = set()
-        for chain in case.chains:
-            if not chain.excluded:
-                es = self.context.world.external_secrets[chain.report.chain]
-                wanted |= {source for _, source in self.context.world.sources_of(es) if isinstance(source, SourceKey)}
-        return self.context.look_again(wanted, oldest=case.now - case.policy.timing.evidence_max_age)
-
-    def _workload_unchanged(self, case: RecycleCase) -> bool:
-        """Read the workload again right before touching it; what has changed is judged anew in the next pass."""
-        if case.workload is None:
-            return True
-        context, key = self.context, case.key
-        collection = _COLLECTIONS[key.kind]
-        try:
-            current = reader.get(context.conn, collection, ObjectKey(key.namespace, key.name))
-        except (ApiProblem, Unreachable) as error:
-            self._blocked(case, "owner-unknown", f"{key.kind} {key} could not be read: {trouble_of(error).detail}", 5)
-            return False
-        if isinstance(current, Workload) and current == case.workload:
-            return True
-        if isinstance(current, Workload):
-            context.world.put(collection, current)
-        else:
-            context.world.drop(collection, case.workload)
-        context.world.dirty_workloads.add(key)
-        return False
 
     def _evict(self, case: RecycleCase, decision: Evict) -> bool:
         context, key = self.context, case.key
@@ -430,7 +404,7 @@ class Workloads:
         )  # fmt: skip
         self._reserve(key, heal)
         try:
-            current = reader.version_of(context.conn, _COLLECTIONS[key.kind], ObjectKey(key.namespace, key.name))
+            current = reader.version_of(context.conn, COLLECTIONS[key.kind], ObjectKey(key.namespace, key.name))
             context.writer.restart(key, uid=workload.uid, resource_version=current, stamp=decision.key)
         except (ApiProblem, Unreachable) as error:
             context.step(Step.RECYCLE, "failed", str(error))

@@ -183,3 +183,25 @@ def _restored_anew(s: Scenario, agent: AgentProcess, backup: Object) -> None:
 
 def _missing(agent: AgentProcess) -> list[Any]:
     return [found for found in findings(agent) if found == MISSING]
+
+
+def test_s11_no_pod_is_sent_onto_a_value_that_a_silent_watch_has_hidden() -> None:
+    """Between a sync and the first eviction the old Secret is restored unseen: it is read once more, and healed first.
+
+    DESIGN asks that nothing disruptive rests on anything older than five seconds; a half-open watch can be older.
+    """
+    with Scenario() as s:
+        old = _world(s)
+        s.policy(timing=SOON, recycle={"settle": "4s"})
+        agent = watching(s)
+
+        s.rotate("prod-kv", "api-key", "value-three")
+        s.wait(lambda: _value(s) == b"value-three", why="the sync")
+        agent.until(kind="stale-pod")
+        s.call(s.sandbox.api.faults.add, FaultRule(effect="half-open", user="agent", verb="watch", resource="secrets"))
+        s.apply(old)
+        s.wait(lambda: healed(agent, "backend"), 40, why="backend healed")
+
+        assert s.writes()[:2] == [SYNC, SYNC]
+        assert len(s.evicted(NS)) == 2
+        assert s.all_hold(NS, "backend", *KEY, "value-three")

@@ -19,7 +19,7 @@ def at_terminal(environment: Mapping[str, str], *arguments: str) -> str:
         with subprocess.Popen(
             [sys.executable, "-m", "agent", *arguments], cwd=ROOT, env={**environment, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
+        ):  # fmt: skip
             os.close(theirs)
             return _read(ours).replace("\r\n", "\n")
     finally:
@@ -27,7 +27,7 @@ def at_terminal(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 def _read(terminal: int) -> str:
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             part = os.read(terminal, 1 << 16)
