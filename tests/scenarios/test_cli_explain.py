@@ -68,8 +68,10 @@ def version(document: dict[str, Any], number: int) -> str:
 
 def runs(container: dict[str, Any]) -> list[str]:
     """The versions that a container may run, by when they were created."""
-    [source] = [one for one in container["runs"] if one["source"].endswith("/mongodb-connection-string-test")]
-    assert not source["older"]
+    found = [one for one in container["runs"] if one["source"].endswith("/mongodb-connection-string-test")]
+    assert len(found) == 1, container
+    [source] = found
+    assert not source["older"], container
     return [one["created"] for one in source["versions"]]
 
 
