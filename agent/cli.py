@@ -134,24 +134,27 @@ def _seconds(text: str) -> float:
 
 def _run(arguments: argparse.Namespace) -> int:
     garbage.rest()
+    from prometheus_client import CollectorRegistry
+
     from agent.start import running
 
-    with running(arguments, access="heal") as started:
-        if started.agent is None:
+    registry = CollectorRegistry()
+    with running(arguments, registry) as started:
+        if started.maker is None:
             return EXIT_ERROR
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: started.agent.stop() if started.agent else None)
-        return started.run(arguments.host, arguments.port)
+            signal.signal(number, lambda *_: started.stop())
+        return started.run(arguments.host, arguments.port, registry)
 
 
 def _once(arguments: argparse.Namespace) -> int:
     garbage.rest()
     from agent.start import running
 
-    with running(arguments, access="heal") as started:
-        if started.agent is None:
+    with running(arguments) as started:
+        if started.maker is None:
             return EXIT_ERROR
-        signal.signal(signal.SIGTERM, lambda *_: started.agent.stop() if started.agent else None)
+        signal.signal(signal.SIGTERM, lambda *_: started.stop())
         return started.once(arguments.deadline, sys.stdout)
 
 
@@ -159,8 +162,8 @@ def _scan(arguments: argparse.Namespace) -> int:
     garbage.rest()
     from agent.start import running
 
-    with running(arguments, access="read") as started:
-        return started.scan(arguments.output, sys.stdout) if started.agent is not None else EXIT_ERROR
+    with running(arguments) as started:
+        return started.scan(arguments.output, sys.stdout) if started.maker is not None else EXIT_ERROR
 
 
 def _explain(arguments: argparse.Namespace) -> int:
@@ -172,8 +175,8 @@ def _explain(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"expected NAMESPACE/NAME of an ExternalSecret; found {arguments.chain!r}\n")
         return EXIT_USAGE
     arguments.namespace = [namespace]
-    with running(arguments, access="read") as started:
-        if started.agent is None:
+    with running(arguments) as started:
+        if started.maker is None:
             return EXIT_ERROR
         return started.explain(namespace, name, arguments.output, sys.stdout)
 

@@ -198,6 +198,13 @@ class Malformed(Event, frozen=True, kw_only=True):
     message: str
 
 
+class LeadershipChanged(Event, frozen=True, kw_only=True):
+    """This process has read everything anew, and acts now, or stands by while ``holder`` acts (empty: not known)."""
+
+    leading: bool
+    holder: str
+
+
 class PolicyChanged(Event, frozen=True, kw_only=True):
     """The policy file was read anew: valid, or not (then the old one stays)."""
 

@@ -24,6 +24,12 @@ def resume() -> None:
     gc.enable()
 
 
+def forget() -> None:
+    """A world is over, and its like will be built again: free all of it, cycles included."""
+    gc.unfreeze()
+    gc.collect()
+
+
 def leave() -> None:
     """Call last: what the process holds dies with it, and need not be taken apart object by object before."""
     gc.freeze()

@@ -26,7 +26,7 @@ from agent.engine.engine import Engine
 from agent.engine.observe import Observer
 from agent.engine.vaults import Sweeper, VaultAnswer
 from agent.engine.world import World
-from agent.events import Event, PolicyChanged, Troubled
+from agent.events import Event, LeadershipChanged, PolicyChanged, Troubled
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.model import Pod, SourceState, Trouble
 from agent.policy import PolicyFile
@@ -46,6 +46,7 @@ Secret is then never seen before it."""
 FIRST_ANSWERS = 60.0
 """Seconds for which a start waits for the collections and the vaults; what has not answered then is unknown."""
 LONGEST_SLEEP = 5.0
+Access = Literal["read", "heal"]
 MakeVault = Callable[[str, float], VaultClient]
 Inbox = queue.SimpleQueue[Message | VaultAnswer | None]
 
@@ -59,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     namespaces: tuple[str, ...] = ()  # empty: all
     agent_namespace: str = "secret-drift-agent"
-    access: Literal["read", "heal"] = "heal"  # read: nothing is written anywhere, not even the ledger
+    access: Access = "heal"  # read: nothing is written anywhere, not even the ledger
 
 
 class Agent:
@@ -73,6 +74,7 @@ class Agent:
         make_vault: MakeVault,
         clock: Clock,
         subscribers: Iterable[Callable[[Event], None]] = (),
+        leading: Callable[[], bool] = lambda: True,
     ) -> None:
         """Reads the installation's key and the ledger. Raises ApiProblem, Unreachable, BadAnswer."""
         self.settings, self.conn, self.policy_file, self.clock = settings, conn, policy, clock
@@ -98,7 +100,7 @@ class Agent:
         observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
         self.context = Context(
             conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
-            clock=clock, emit=self._emit, ask_vault=self._ask_vault, stopping=self.stopping,
+            clock=clock, emit=self._emit, ask_vault=self._ask_vault, stopping=self.stopping, leading=leading,
         )  # fmt: skip
         self.context.fingerprints = self.installation.fingerprints
         self.engine = Engine(self.context, self.inbox)
@@ -172,12 +174,16 @@ class Agent:
         self.engine.step()
         self.engine.cycle_ended(self.clock.monotonic() - began)
 
-    def run(self, on_cycle: Callable[[float], None]) -> None:
-        """Until ``stopping`` is set. ``on_cycle`` is told the monotonic time at which each comparison ended."""
+    def run(self, on_cycle: Callable[[float], None], holder: str = "") -> None:
+        """Until ``stopping`` is set. ``on_cycle`` is told the monotonic time at which each comparison ended.
+
+        ``holder``: who acts meanwhile, where this process does not. Raises LedgerConflict: somebody else does.
+        """
         try:
             self.load(self.clock.monotonic() + FIRST_ANSWERS)
         except Stopped:
             return
+        self.context.tell(LeadershipChanged, leading=self.settings.access == "heal", holder=holder)
         self.engine.tell_halts()
         self._watch()
         tick = self.clock.monotonic()
@@ -191,7 +197,7 @@ class Agent:
                 tick = max(tick + self.context.policy.interval, now)
                 self._tick()
             self._wait(min(max(0.0, tick - self.clock.monotonic()), self._nap()))
-        if self.settings.access == "heal":
+        if self.settings.access == "heal" and self.context.leading():
             self._save_last()
 
     def stop(self) -> None:
@@ -207,7 +213,6 @@ class Agent:
             reflector.begin_stop()
         for reflector in self._reflectors:
             reflector.stop(timeout=1.0)
-        self.conn.close()
 
     # --------------------------------------------------------------------------------------------------- details
 

@@ -4,56 +4,58 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, TextIO
+from typing import TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from agent import __version__, garbage
+from agent import garbage
 from agent.clock import Clock
-from agent.cluster.connection import connect
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
 from agent.cluster.reader import budgets
-from agent.events import Event, PolicyChanged
+from agent.leadership import Leadership, identity
 from agent.ledger import LedgerProblem
-from agent.loop import Agent, Settings, Stopped
-from agent.model import Budget, Finding, ObjectKey, Refusal, WorkloadKey
+from agent.loop import Agent, Stopped
+from agent.making import Maker
+from agent.model import Budget, Finding, ObjectKey, Refusal, Trouble
 from agent.plan.decisions import Refuse
-from agent.policy import PolicyError, PolicyFile
+from agent.policy import PolicyError
 from agent.report import failures, log, scan
-from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
-from agent.report.notes import Ref, externalsecret_ref, workload_ref
 from agent.report.scan import Subject, subject_of
 from agent.report.table import findings_table
 from agent.report.words import escape
-from agent.vault.client import VaultClient
+from agent.terms import Terms
 from agent.vault.connect_to import WrongAddress
-from agent.vault.credentials import credential, open_session
 from agent.vault.trouble import CredentialProblem
 
 EXIT_OK, EXIT_ERROR, EXIT_DRIFT = 0, 1, 2
 
 
 class Started:
-    """A process that is ready to work; ``agent`` is None if it could not be made, which has been said on stderr."""
+    """A process that is ready to work; ``maker`` is None if it cannot be, which has been said on stderr."""
 
-    def __init__(self, clock: Clock, metrics: Metrics, registry: CollectorRegistry) -> None:
-        self.clock, self.metrics, self.registry = clock, metrics, registry
+    def __init__(self, arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> None:
+        self.arguments, self.clock, self.metrics = arguments, clock, metrics
+        self.maker: Maker | None = None
         self.agent: Agent | None = None
-        self.events: KubeEvents | None = None
+        self._stops: list[Callable[[], None]] = []
 
-    def run(self, host: str, port: int) -> int:
-        """Follow and heal until stopped; serve metrics and probes."""
+    def stop(self) -> None:
+        """From any thread, or a signal: finish the step in hand and end."""
+        for stop in self._stops:
+            stop()
+
+    def run(self, host: str, port: int, registry: CollectorRegistry) -> int:
+        """Follow, and heal while the Lease is held, until stopped; serve metrics and probes."""
         from agent.server import Health, Server  # a tenth of a second and of the memory, for this command alone
 
-        agent = self._agent()
-        health = Health(agent.context.policy.interval, self.clock.monotonic)
-        server = Server(self.registry, health, host, port)
+        maker = self._maker()
+        health = Health(maker.policy.current.interval, self.clock.monotonic)
+        server = Server(registry, health, host, port)
         try:
             bound = server.start()
         except OSError as error:
@@ -61,33 +63,48 @@ class Started:
         structlog.get_logger().info(f"listening on {host}:{bound}", port=bound)
 
         def ended(monotonic: float) -> None:
-            health.interval = agent.context.policy.interval
+            health.interval = maker.policy.current.interval
             health.cycle_ended(monotonic)
 
+        leadership = self._leadership()
+        self.metrics.lead_by(lambda: leadership.leading)
+        terms = Terms(lambda access: maker.begin(access, lambda: leadership.leading), leadership, Troubles().tell)
+        self._stops.append(terms.stop)
         try:
-            agent.run(ended)
-        except LedgerProblem as error:
-            return complain(
-                "the ledger", str(error), "end the other agent, or wait: this one starts again and reads it anew"
-            )
+            terms.run(ended)
         finally:
             server.stop()
         return EXIT_OK
 
     def once(self, deadline: float, out: TextIO) -> int:
-        """One comparison and its healing; the table of what remains goes to ``out``."""
-        agent = self._agent()
+        """One comparison and its healing under the Lease; the table of what remains goes to ``out``."""
+        ends = self.clock.monotonic() + deadline
+        leadership = self._leadership()
         try:
-            agent.once(deadline)
+            if not leadership.acquire(ends):
+                return _led_by_another(leadership)
+            agent = self.agent = self._maker().begin("heal", lambda: leadership.leading)
+            self._stops.append(agent.stop)
+            agent.once(ends - self.clock.monotonic())
+            return self._result(agent, "table", out, agent.context.refusals())
         except Stopped:
             return complain("stopped", "before the comparison was complete, so nothing can be said", "run again")
         except LedgerProblem as error:
             return complain("the ledger", str(error), "end the other agent, or run again")
-        return self._result(agent, "table", out, agent.context.refusals())
+        finally:
+            leadership.stop()
+
+    def _leadership(self) -> Leadership:
+        return Leadership(self._maker().conn, self.arguments.agent_namespace, identity())
+
+    def _maker(self) -> Maker:
+        if self.maker is None:
+            raise RuntimeError("used without its settings")
+        return self.maker
 
     def scan(self, output: str, out: TextIO) -> int:
         """One comparison, nothing written."""
-        agent = self._agent()
+        agent = self.agent = self._maker().begin("read")
         agent.scan()
         for text in agent.reservations():
             note(text)
@@ -95,7 +112,7 @@ class Started:
 
     def explain(self, namespace: str, name: str, output: str, out: TextIO) -> int:
         """One chain."""
-        agent = self._agent()
+        agent = self.agent = self._maker().begin("read")
         agent.scan()
         from agent.report import explain  # what only this command needs
 
@@ -202,16 +219,44 @@ def next_steps(agent: Agent, findings: Sequence[Finding]) -> dict[Subject, str]:
     return said
 
 
+class Troubles:
+    """What is wrong before there is an agent to say it: each once, until it is over."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def tell(self, subject: str, trouble: Trouble | None) -> None:
+        """``trouble`` None: it works."""
+        known = self._told.get(subject)
+        if trouble is None:
+            if self._told.pop(subject, None) is not None:
+                structlog.get_logger().info(f"{subject}: works again", subject=subject)
+        elif known != trouble.cause:
+            self._told[subject] = trouble.cause
+            said = escape(f"{subject}: {trouble.cause}: {trouble.detail}")
+            structlog.get_logger().warning(said, subject=subject, cause=trouble.cause)
+
+
+def _led_by_another(leadership: Leadership) -> int:
+    """What `once` does not do is being done; unless nobody can be known to lead."""
+    trouble = leadership.trouble
+    if trouble is not None:
+        step = NEXT_STEPS.get(trouble.cause, "try again")
+        return complain("the Lease", f"{trouble.cause}: {trouble.detail}", step)
+    note(f"{leadership.holder} holds the Lease and acts: nothing is left to be done here")
+    return EXIT_OK
+
+
 @contextlib.contextmanager
-def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -> Iterator[Started]:
+def running(arguments: argparse.Namespace, registry: CollectorRegistry | None = None) -> Iterator[Started]:
     """Everything a command needs, from its arguments; undone at the end."""
     log.configure(arguments.log_format, arguments.log_level)
     failures.speak_for_the_interpreter()
-    clock, registry = Clock(), CollectorRegistry()
-    metrics = Metrics(registry)
-    started = Started(clock, metrics, registry)
+    clock = Clock()
+    metrics = Metrics(registry or CollectorRegistry())
+    started = Started(arguments, clock, metrics)
     try:
-        started.agent = _make(arguments, access, clock, metrics, started)
+        started.maker = Maker(arguments, clock, metrics)
     except PolicyError as error:
         sys.stderr.write(f"{error}\n")
     except ConnectionProblem as error:
@@ -220,81 +265,21 @@ def running(arguments: argparse.Namespace, *, access: Literal["read", "heal"]) -
         complain("no identity for the vaults", str(error), "set the variables, or choose another --vault-credential")
     except WrongAddress as error:
         complain("a wrong setting", str(error), "correct it")
-    except Unreachable as error:
-        complain("the API server", str(error), NEXT_STEPS["unreachable"])
-    except (ApiProblem, BadAnswer) as error:
-        complain("the API server", str(error), f"let this identity read its ledger in {arguments.agent_namespace}")
     garbage.resume()  # `cli` made it rest, before the first import
     try:
         yield started
-    except (ApiProblem, Unreachable, BadAnswer) as error:
-        complain("the API server", str(error), "try again")
-        started.agent = None
+    except Unreachable as error:
+        complain("the API server", str(error), NEXT_STEPS["unreachable"])
+        raise SystemExit(EXIT_ERROR) from None
+    except (ApiProblem, BadAnswer) as error:
+        step = "try again" if started.agent else f"let this identity read its ledger in {arguments.agent_namespace}"
+        complain("the API server", str(error), step)
         raise SystemExit(EXIT_ERROR) from None
     finally:
-        if started.events is not None:
-            started.events.close(2.0)
         if started.agent is not None:
             started.agent.close()
-
-
-def _make(
-    arguments: argparse.Namespace, access: Literal["read", "heal"], clock: Clock, metrics: Metrics, started: Started
-) -> Agent:
-    policy = PolicyFile(arguments.policy)
-    conn = connect(
-        arguments.kubeconfig, arguments.context, clock=clock, on_request=metrics.api_request,
-        user_agent=f"secret-drift-agent/{__version__} (python {platform.python_version()})",
-    )  # fmt: skip
-    settings = Settings(
-        namespaces=tuple(dict.fromkeys(arguments.namespace)), agent_namespace=arguments.agent_namespace, access=access
-    )
-    agent = Agent(settings, conn, policy, vault_maker(arguments, clock, metrics), clock)
-    agent.subscribers += _subscribers(agent, metrics, started, access)
-    agent.context.tell(PolicyChanged, valid=True, digest=policy.current.digest)
-    agent.say_start()
-    return agent
-
-
-def _subscribers(agent: Agent, metrics: Metrics, started: Started, access: str) -> list[Callable[[Event], None]]:
-    subscribers: list[Callable[[Event], None]] = [metrics]
-    if access == "read":
-        return subscribers
-    subscribers.append(log.Log())
-    writer = agent.context.writer
-    assert writer is not None
-    world = agent.context.world
-
-    def ref(about: ObjectKey | WorkloadKey) -> Ref | None:
-        if isinstance(about, WorkloadKey):
-            workload = world.workloads.get(about)
-            return workload_ref(workload) if workload is not None else None
-        es = world.external_secrets.get(about)
-        return externalsecret_ref(es) if es is not None else None
-
-    def writes() -> bool:
-        policy = agent.context.policy
-        return policy.mode == "heal" and policy.paused(agent.context.now) is None
-
-    started.events = KubeEvents(writer, ref, enabled=writes)
-    subscribers.append(started.events)
-    return subscribers
-
-
-def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> Callable[[str, float], VaultClient]:
-    """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, WrongAddress."""
-    http = open_session()
-    identity = credential(arguments.vault_credential, http)
-    # Names of other secrets are for whoever sits at the terminal, not for the log of a pipeline.
-    nearest = arguments.command == "explain" and arguments.output == "tree" and sys.stdout.isatty()
-
-    def make(host: str, requests_per_second: float) -> VaultClient:
-        return VaultClient(
-            host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
-            on_request=metrics.vault_request, nearest=nearest,
-        )  # fmt: skip
-
-    return make
+        if started.maker is not None:
+            started.maker.close()
 
 
 def complain(what: str, where: str, next_step: str) -> int:

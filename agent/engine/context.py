@@ -16,13 +16,17 @@ from agent.engine.observe import Observer
 from agent.engine.world import World
 from agent.events import Event, RefusalEnded, Refused, StepDone
 from agent.fingerprint import Fingerprints
-from agent.ledger import Ledger
+from agent.ledger import Ledger, LedgerConflict
 from agent.memory import ChainMemory, HealMemory, Memory
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
 
 ASK_AGAIN = 5.0
 """Seconds after which a vault that has not answered is asked again."""
+
+
+class NotLeading(LedgerConflict):
+    """This process may act no more: another may have begun to."""
 
 
 class Timers:
@@ -74,6 +78,7 @@ class Context:
         emit: Callable[[Event], None],
         ask_vault: Callable[[str, frozenset[str]], None],
         stopping: threading.Event,
+        leading: Callable[[], bool] = lambda: True,
     ) -> None:
         self.conn, self.writer, self.ledger, self.memory = conn, writer, ledger, memory
         self.observer, self.policy, self.clock = observer, policy, clock
@@ -82,6 +87,7 @@ class Context:
         self.fingerprints: Fingerprints | None = None  # to read a Secret by itself; None: watches alone tell of them
         self.throttled: dict[str, float] = {}  # vault host -> no request before
         self.timers = Timers()
+        self.leading = leading  # asked right before whatever disrupts
         self.stopping = stopping  # set: finish the step in hand, begin no other
         self.cycle = 0
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
@@ -157,6 +163,19 @@ class Context:
         else:
             self.memory.heals[key] = heal
         self.ledger.note("heals", key)
+
+    def reserve(self, table: str) -> None:
+        """Write down what is about to be done, by compare-and-swap: the last thing before the call that does it.
+
+        Raises NotLeading where another may act by now, LedgerProblem where it cannot be written. A process that is
+        paused after this returns, and wakes up when another acts, still makes that one call; the uid in it makes it
+        hit what was reserved, or nothing.
+        """
+        if not self.leading():
+            raise NotLeading("the Lease has run out, or is held by another")
+        self.ledger.save(self.memory, only=table)
+        if not self.leading():
+            raise NotLeading("the Lease has run out while the step was reserved")
 
     def look_again(self, sources: set[SourceKey], *, oldest: float) -> bool:
         """Whether every source was looked at later than ``oldest``; if not, the vaults are asked for the others."""

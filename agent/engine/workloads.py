@@ -319,7 +319,9 @@ class Workloads:
         )  # fmt: skip
         # Written down before the first call, with the uids: whoever comes after us knows what may have been done.
         self._reserve(key, heal)
-        for pod in decision.pods:
+        for number, pod in enumerate(decision.pods):
+            if number:
+                context.reserve("heals")  # what has been done so far, and that nobody else is at it
             if not self._evict_one(case, decision, pod):
                 break
         context.timers.set(key, context.now + 1)
@@ -420,7 +422,7 @@ class Workloads:
 
     def _reserve(self, key: WorkloadKey, heal: HealMemory) -> None:
         self.context.remember_heal(key, heal)
-        self.context.ledger.save(self.context.memory, only="heals")
+        self.context.reserve("heals")
 
     def _passed(self, case: RecycleCase, decision: Passed) -> bool:
         context, heal = self.context, case.heal

@@ -36,6 +36,13 @@ class DriftSeries:
         self._lock = threading.Lock()
         self._found: dict[Labels, dict[_Part, Finding]] = {}
 
+    def clear(self) -> None:
+        """Nothing is known to drift."""
+        with self._lock:
+            self._found.clear()
+            self._drift.replace({})
+            self._since.replace({})
+
     def found(self, finding: Finding) -> None:
         """A drift is there; one that is known already under another cause moves to the new one."""
         labels = _labels(finding)

@@ -97,6 +97,8 @@ class Metrics:
         self._policy = Gauge(
             "secret_drift_policy_valid", "1 if the policy file is the policy in force.", registry=registry
         )
+        self._leader = Gauge("secret_drift_leader", "1 while this process holds the Lease and acts.", registry=registry)
+        self._leader.set(0)
         build = Info("secret_drift_build", "What is running.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self._start(refusals or {})
@@ -110,6 +112,7 @@ class Metrics:
             ev.Refused: self._refused,
             ev.StepDone: self._step_done,
             ev.PolicyChanged: self._policy_changed,
+            ev.LeadershipChanged: self._leadership_changed,
         }
 
     ignored: frozenset[type[ev.Event]] = frozenset(
@@ -126,6 +129,10 @@ class Metrics:
         handler = self.handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def lead_by(self, leading: Callable[[], bool]) -> None:
+        """Ask this, at each scrape, whether this process leads."""
+        self._leader.set_function(lambda: float(leading()))
 
     def api_request(self, verb: str, resource: str, code: int, seconds: float, size: int) -> None:
         """The API client's hook: one request. ``seconds`` and ``size`` (bytes) have no metric of their own."""
@@ -187,6 +194,13 @@ class Metrics:
 
     def _step_done(self, event: ev.StepDone) -> None:
         self._actions.add(event.step.value, event.result)
+
+    def _leadership_changed(self, event: ev.LeadershipChanged) -> None:
+        """Everything has been read anew, and what is there is told again."""
+        del event
+        self._drifts.clear()
+        self._halted.replace({})
+        self._stale.replace({})
 
     def _policy_changed(self, event: ev.PolicyChanged) -> None:
         self._policy.set(event.valid)

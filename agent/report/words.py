@@ -267,6 +267,13 @@ def _(event: ev.Malformed) -> str:
 
 
 @phrase.register
+def _(event: ev.LeadershipChanged) -> str:
+    if event.leading:
+        return "this process holds the Lease and acts"
+    return f"standing by: {event.holder or 'nobody that is known'} holds the Lease"
+
+
+@phrase.register
 def _(event: ev.PolicyChanged) -> str:
     if event.valid:
         return f"the policy in force is {event.digest}"

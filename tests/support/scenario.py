@@ -39,6 +39,8 @@ Write = tuple[str, str, str, str]
 _KINDS: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
 _IN_VAIN = "not within"
 _NOT_ACTIONS = ("events", "leases")
+POD = "secret-drift-agent-0"
+"""The pod of every agent that is not told another: one that is started again is its restarted container."""
 LISTS = {"list", "versions"}
 """What the agent may ask of a vault. Every scenario ends with a look at that."""
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
@@ -58,7 +60,12 @@ class Scenario:
 
     def __enter__(self) -> Scenario:
         self._thread.__enter__()
-        self.environment = {**write_files(self.sandbox, self.directory), "PATH": "/usr/bin:/bin", "TZ": "UTC"}
+        self.environment = {
+            **write_files(self.sandbox, self.directory),
+            "PATH": "/usr/bin:/bin",
+            "TZ": "UTC",
+            "POD_NAME": POD,
+        }
         return self
 
     def __exit__(

@@ -1,0 +1,103 @@
+"""Makes agents from a command's arguments: what lives as long as the process is here, what lives for a term is made."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+
+from agent import __version__
+from agent.clock import Clock
+from agent.cluster.connection import connect
+from agent.events import Event, PolicyChanged
+from agent.loop import Access, Agent, Settings
+from agent.model import ObjectKey, WorkloadKey
+from agent.policy import PolicyFile
+from agent.report import log
+from agent.report.kube import KubeEvents
+from agent.report.metrics import Metrics
+from agent.report.notes import Ref, externalsecret_ref, workload_ref
+from agent.vault.client import VaultClient
+from agent.vault.credentials import credential, open_session
+
+
+class Maker:
+    """The policy, the connection to the API server and the identity for the vaults; and agents that use them."""
+
+    def __init__(self, arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> None:
+        """Sends nothing. Raises PolicyError, ConnectionProblem, CredentialProblem, WrongAddress."""
+        self._arguments, self._clock, self._metrics = arguments, clock, metrics
+        self.policy = PolicyFile(arguments.policy)
+        self.conn = connect(
+            arguments.kubeconfig, arguments.context, clock=clock, on_request=metrics.api_request,
+            user_agent=f"secret-drift-agent/{__version__} (python {platform.python_version()})",
+        )  # fmt: skip
+        self._make_vault = vault_maker(arguments, clock, metrics)
+        self._events: KubeEvents | None = None
+
+    def begin(self, access: Access, leading: Callable[[], bool] = lambda: True) -> Agent:
+        """An agent that knows what the ledger knows. Raises ApiProblem, Unreachable, BadAnswer."""
+        arguments = self._arguments
+        settings = Settings(
+            namespaces=tuple(dict.fromkeys(arguments.namespace)),
+            agent_namespace=arguments.agent_namespace,
+            access=access,
+        )
+        agent = Agent(settings, self.conn, self.policy, self._make_vault, self._clock, leading=leading)
+        agent.subscribers += self._subscribers(agent, access)
+        agent.context.tell(PolicyChanged, valid=True, digest=self.policy.current.digest)
+        agent.say_start()
+        return agent
+
+    def end(self) -> None:
+        """Write the Events that wait."""
+        if self._events is not None:
+            self._events.close(2.0)
+            self._events = None
+
+    def close(self) -> None:
+        """The process ends."""
+        self.end()
+        self.conn.close()
+
+    def _subscribers(self, agent: Agent, access: Access) -> list[Callable[[Event], None]]:
+        subscribers: list[Callable[[Event], None]] = [self._metrics]
+        if access == "read":
+            return [*subscribers, log.Log(quiet=True)] if self._arguments.command == "run" else subscribers
+        subscribers.append(log.Log())
+        writer = agent.context.writer
+        assert writer is not None
+        world = agent.context.world
+
+        def ref(about: ObjectKey | WorkloadKey) -> Ref | None:
+            if isinstance(about, WorkloadKey):
+                workload = world.workloads.get(about)
+                return workload_ref(workload) if workload is not None else None
+            es = world.external_secrets.get(about)
+            return externalsecret_ref(es) if es is not None else None
+
+        def writes() -> bool:
+            policy = agent.context.policy
+            return policy.mode == "heal" and policy.paused(agent.context.now) is None
+
+        self.end()
+        self._events = KubeEvents(writer, ref, enabled=writes)
+        subscribers.append(self._events)
+        return subscribers
+
+
+def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> Callable[[str, float], VaultClient]:
+    """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, WrongAddress."""
+    http = open_session()
+    identity = credential(arguments.vault_credential, http)
+    # Names of other secrets are for whoever sits at the terminal, not for the log of a pipeline.
+    nearest = arguments.command == "explain" and arguments.output == "tree" and sys.stdout.isatty()
+
+    def make(host: str, requests_per_second: float) -> VaultClient:
+        return VaultClient(
+            host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
+            on_request=metrics.vault_request, nearest=nearest,
+        )  # fmt: skip
+
+    return make
