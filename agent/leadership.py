@@ -143,10 +143,10 @@ class Leadership:
     def _try(self) -> None:
         """One look, and one write where it is ours or may be. Never raises."""
         try:
-            self._look()
-            self.trouble = None
-        except Conflict:
-            self._record = None  # somebody else was first: looked at again at the next try
+            try:
+                self._look()
+            except Conflict:  # somebody else was first
+                self._see(read_lease(self._conn, self._key), self._clock.monotonic())
             self.trouble = None
         except (ApiProblem, Unreachable, BadAnswer) as error:
             self.trouble = trouble_of(error)

@@ -18,6 +18,7 @@ from agent.report import log
 from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
+from agent.report.standby import StandBy
 from agent.vault.client import VaultClient
 from agent.vault.credentials import credential, open_session
 
@@ -64,7 +65,7 @@ class Maker:
     def _subscribers(self, agent: Agent, access: Access) -> list[Callable[[Event], None]]:
         subscribers: list[Callable[[Event], None]] = [self._metrics]
         if access == "read":
-            return [*subscribers, log.Log(quiet=True)] if self._arguments.command == "run" else subscribers
+            return [StandBy(self._metrics, log.Log())] if self._arguments.command == "run" else subscribers
         subscribers.append(log.Log())
         writer = agent.context.writer
         assert writer is not None

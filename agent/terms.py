@@ -1,7 +1,8 @@
 """`run` as a sequence of terms: in each this process leads, or stands by, with an agent that has read everything anew.
 
 Whoever becomes the leader knows nothing but what the ledger and the world say, exactly as after a restart: what its
-predecessor had under way is found there. A stand-by follows the world and serves metrics, and writes nothing.
+predecessor had under way is found there. A stand-by follows the world, so that a right or a vault that it lacks shows
+before it is needed, serves metrics of itself, and writes nothing.
 """
 
 from __future__ import annotations

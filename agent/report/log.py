@@ -56,25 +56,17 @@ def configure(format: Format = "json", level: str = "info") -> None:
 
 
 class Log:
-    """The subscriber: one line per event, at the level it deserves.
+    """The subscriber: one line per event, at the level it deserves."""
 
-    ``quiet``: of one who stands by. What is wrong with the world is the leader's to say.
-    """
-
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self) -> None:
         self._logger = structlog.get_logger()
-        self._quiet = quiet
 
     def __call__(self, event: ev.Event) -> None:
         """Tell of one event. Never raises."""
-        if self._quiet and not isinstance(event, _OF_THE_PROCESS):
-            return
         name = subject(event)
         said = sentence(event)
         self._logger.log(level_of(event), f"{name}: {said}" if name else said, **fields(event))
 
-
-_OF_THE_PROCESS = (ev.LeadershipChanged, ev.PolicyChanged, ev.Troubled, ev.Recovered, ev.CycleEnded)
 
 LEVEL: dict[type[ev.Event], int] = {
     ev.CycleEnded: logging.DEBUG,

@@ -51,7 +51,7 @@ def _asked(s: Scenario) -> tuple[set[Right], set[Right]]:
     ledger: set[Right] = set()
     other: set[Right] = set()
     for entry in audit:
-        of_ledger = entry.namespace == AGENT_NAMESPACE and entry.resource in ("configmaps", "secrets")
+        of_ledger = entry.namespace == AGENT_NAMESPACE and entry.resource in ("configmaps", "secrets", "leases")
         (ledger if of_ledger else other).add(_right(entry))
     return ledger, other
 

@@ -47,7 +47,7 @@ def _all_writes(s: Scenario) -> set[tuple[str, str]]:
 
 def _only_its_ledger(s: Scenario) -> None:
     written = _all_writes(s)
-    assert written <= {("configmaps", AGENT_NAMESPACE), ("secrets", AGENT_NAMESPACE)}
+    assert written <= {(resource, AGENT_NAMESPACE) for resource in ("configmaps", "secrets", "leases")}
     assert written, "the ledger is kept all the same"
 
 

@@ -32,6 +32,7 @@ LABELS = {
     "secret_drift_vault_requests_total": {"vault", "operation", "code"},
     "secret_drift_policy_valid": set(),
     "secret_drift_build_info": {"version", "python"},
+    "secret_drift_leader": set(),
 }
 """The metrics a dashboard may name."""
 
