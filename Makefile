@@ -5,6 +5,8 @@ PYTHON ?=
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3.15 python3 python
 # Tests at once: most of them wait for somebody most of the time, so twice the cores of a small machine.
 JOBS ?= 4
+# Real control planes at once: each takes about a core while it starts, and 700 MB.
+PLANES ?= 2
 # More arguments for pytest: make test ARGS="-k s01"
 ARGS ?=
 
@@ -12,7 +14,7 @@ VENV = .venv
 READY = $(VENV)/.ready
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-crashes lint bench lock clean
+.PHONY: help demo test test-crashes test-cluster cluster lint bench lock clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -25,6 +27,13 @@ test: $(READY) ## every test that needs nothing but Python
 
 test-crashes: $(READY) ## S29 at length: the agent is killed around each single call of each kind of heal
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/scenarios/test_s29_crashes.py --every-call $(ARGS)
+
+test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
+	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
+	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q tests/contract/server $(ARGS)
+
+cluster: $(READY) ## starts a real control plane on this machine until Ctrl-C; needs Go
+	@PYTHONPATH=tests $(BIN)/python -m support.controlplane run
 
 lint: $(READY) ## lint, format, types, direction of imports, freshness of the locks
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What takes longer than the suite should, and proves no world that the suite does not."""
     parser.addoption("--every-call", action="store_true", help="S29 kills the agent around each single call")
+    parser.addoption("--real", action="store_true", help="contracts and scenarios meet a real control plane")
+    parser.addoption("--cluster", metavar="KUBECONFIG", help="contracts meet this cluster, in namespaces of their own")
 
 
 @pytest.fixture

@@ -49,8 +49,8 @@ def write_files(sandbox: Sandbox, directory: Path) -> dict[str, str]:
 
 def kubeconfig(sandbox: Sandbox, user: str = "agent") -> str:
     """A kubeconfig with one context, ``sandbox``, for one of the world's users."""
-    ca = base64.b64encode(sandbox.authority.pem).decode()
-    cluster = {"server": sandbox.api.url, "certificate-authority-data": ca}
+    ca = base64.b64encode(sandbox.url_authority).decode()
+    cluster = {"server": sandbox.url, "certificate-authority-data": ca}
     context = {"cluster": CONTEXT, "user": user, "namespace": AGENT_NAMESPACE}
     document = {
         "apiVersion": "v1",

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from agent.sandbox.client import Object
-from agent.sandbox.world import Options, Sandbox
+from agent.sandbox.world import Options, RealCluster, Sandbox
 
 T = TypeVar("T")
 
@@ -69,15 +69,17 @@ class SandboxThread:
     ``sandbox`` is the world itself; touch its parts through ``call`` and ``run`` only, or read what never changes.
     """
 
-    def __init__(self, options: Options | None = None, *, strict: bool = True) -> None:
-        self._options, self._strict = options, strict
+    def __init__(
+        self, options: Options | None = None, *, strict: bool = True, cluster: RealCluster | None = None
+    ) -> None:
+        self._options, self._strict, self._cluster = options, strict, cluster
         self._loop = LoopThread()
         self.sandbox: Sandbox
 
     def __enter__(self) -> SandboxThread:
         self._loop.__enter__()
         try:
-            self.sandbox = self.call(lambda: Sandbox(self._options, strict=self._strict))
+            self.sandbox = self.call(lambda: Sandbox(self._options, strict=self._strict, cluster=self._cluster))
             self.run(self.sandbox.__aenter__())
         except BaseException:
             self._loop.__exit__(None, None, None)
@@ -105,7 +107,7 @@ class SandboxThread:
         self.run(self.sandbox.apply(*objects))
 
     def seed(self, *objects: Object) -> None:
-        """Put objects into the API server as given, with their past."""
+        """Put objects into the API server as given, with their past. Raises OnlyEmbedded."""
 
         def seed() -> None:
             for obj in objects:
@@ -114,5 +116,5 @@ class SandboxThread:
         self.call(seed)
 
     def advance(self, seconds: float) -> None:
-        """Move the world's clock forward."""
-        self.call(self.sandbox.clock.advance, seconds)
+        """Move the world's clock forward. Raises OnlyEmbedded."""
+        self.call(self.sandbox.advance, seconds)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine
+import ssl
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from agent.sandbox.actors.budgets import BudgetController
 from agent.sandbox.actors.controller import Stores
 from agent.sandbox.actors.eso import EsoActor, Identity, VaultReader
 from agent.sandbox.actors.kubelet import Backends, Kubelet, Settings
+from agent.sandbox.actors.kubelet.logserver import LogServer
 from agent.sandbox.actors.workloads import WorkloadController
 from agent.sandbox.apiserver import ApiServer
 from agent.sandbox.apply import Applier
@@ -52,26 +54,46 @@ class Options:
     gc: bool = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class RealCluster:
+    """A real API server with controllers of its own, which ESO, scheduler and kubelets are to bring to life."""
+
+    url: str
+    client: ssl.SSLContext = field(repr=False)
+    """Trusts its certificate."""
+    pem: bytes
+    """The authority of its certificate."""
+    tokens: Mapping[str, str] = field(repr=False)
+    """A bearer token for each of ``USERS``."""
+
+
+class OnlyEmbedded(Exception):
+    """What only the embedded API server can do was asked of a world with a real one."""
+
+
 class Sandbox:
     """A running world: ``async with Sandbox() as sandbox``. Everything in it belongs to that event loop.
 
     ``clock``, ``api`` (API server), ``vaults`` (Key Vault), ``eso``, ``kubelet``, ``workloads``, ``budgets`` and
     ``backends`` may be used directly. ``tokens`` holds a bearer token by user name. An actor that fails is noted in
     ``problems``; the end of the block raises them as an ExceptionGroup, unless ``strict`` is off.
+
+    With ``cluster`` there is no ``api``, and workload and disruption controllers are the cluster's own.
     """
 
-    def __init__(self, options: Options | None = None, *, strict: bool = True) -> None:
+    def __init__(
+        self, options: Options | None = None, *, strict: bool = True, cluster: RealCluster | None = None
+    ) -> None:
         self.options = options or Options()
         self.problems: list[Exception] = []
         self.clock = WorldClock()
         self.authority = authority()
-        self.tokens = {user: secrets.token_urlsafe(24) for user in USERS}
+        self.tokens = dict(cluster.tokens) if cluster else {user: secrets.token_urlsafe(24) for user in USERS}
         self.assertion = secrets.token_urlsafe(24)
         """The federated token by which the agent logs in to the vaults' login host."""
         self._eso_secret = secrets.token_urlsafe(24)
-        by_token = {token: user for user, token in self.tokens.items()}
-        self.api = ApiServer(self.clock, tls=self.authority.server, tokens=by_token, gc=self.options.gc)
-        self.api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT_NAMESPACE}})
+        self._cluster = cluster
+        self._api = None if cluster else self._embedded()
         self.vaults = KeyVault(self.clock, tls=self.authority.server)
         self.backends = Backends()
         self._strict = strict
@@ -98,6 +120,29 @@ class Sandbox:
         if self._strict and self.problems and error is None:
             raise ExceptionGroup("actors of the sandbox failed", self.problems)
 
+    @property
+    def api(self) -> ApiServer:
+        """The embedded API server. Raises OnlyEmbedded where a real one is in its place."""
+        if self._api is None:
+            raise OnlyEmbedded("looks into the embedded API server, or changes its answers")
+        return self._api
+
+    @property
+    def url(self) -> str:
+        """Where the API server is, embedded or real."""
+        return self._cluster.url if self._cluster else self.api.url
+
+    @property
+    def url_authority(self) -> bytes:
+        """PEM of the authority to trust there."""
+        return self._cluster.pem if self._cluster else self.authority.pem
+
+    def advance(self, seconds: float) -> None:
+        """Move the world's clock forward. Raises OnlyEmbedded where a real API server has a clock of its own."""
+        if self._cluster:
+            raise OnlyEmbedded("moves the world's clock")
+        self.clock.advance(seconds)
+
     async def apply(self, *objects: Object) -> None:
         """Create or replace objects as the admin; missing namespaces are created. Raises ApiError, KeyError."""
         await Applier(self.admin).apply(*objects)
@@ -106,11 +151,18 @@ class Sandbox:
         self._grant()
         await self.vaults.start()
         self._stack.push_async_callback(self.vaults.stop)
-        await self.api.start()
-        self._stack.push_async_callback(self.api.stop)
+        if self._api:
+            await self._api.start()
+            self._stack.push_async_callback(self._api.stop)
         self.admin = await self._client("admin", "admin")
         await self._make_eso()
         await self._make_cluster()
+
+    def _embedded(self) -> ApiServer:
+        by_token = {token: user for user, token in self.tokens.items()}
+        api = ApiServer(self.clock, tls=self.authority.server, tokens=by_token, gc=self.options.gc)
+        api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT_NAMESPACE}})
+        return api
 
     def _grant(self) -> None:
         login = self.vaults.login
@@ -120,7 +172,8 @@ class Sandbox:
         self.vaults.grant("eso", list=True, get=True)
 
     async def _client(self, user: str, manager: str) -> KubeClient:
-        client = KubeClient(self.api.url, tls=self.authority.client, token=self.tokens[user], field_manager=manager)
+        tls = self._cluster.client if self._cluster else self.authority.client
+        client = KubeClient(self.url, tls=tls, token=self.tokens[user], field_manager=manager)
         return await self._stack.enter_async_context(client)
 
     async def _make_eso(self) -> None:
@@ -142,20 +195,30 @@ class Sandbox:
         shared = Stores(controllers)
         self.workloads = WorkloadController(controllers, self.clock, stores=shared)
         self.budgets = BudgetController(controllers, self.clock, stores=shared)
-        if self.options.workloads:
+        if self.options.workloads and not self._cluster:
             self.start_actor(shared.run(), "watches of the controllers")
             self.start_actor(self.workloads.run(), "workload controller")
             self.start_actor(self.budgets.run(), "disruption controller")
+        logs = await self._log_server() if self._cluster else None
         self.kubelet = Kubelet(
             await self._client("system:kubelet", "kubelet"),
             self.clock,
             nodes=self.options.nodes,
-            settings=self.options.node_settings,
+            settings=replace(self.options.node_settings, log_port=logs.port) if logs else self.options.node_settings,
             backends=self.backends,
         )
-        self.api.log_provider = self.kubelet.logs
+        if self._api:
+            self._api.log_provider = self.kubelet.logs
+        if logs:
+            logs.serve(self.kubelet.logs)
         if self.options.kubelet:
             self.start_actor(self.kubelet.run(), "kubelet")
+
+    async def _log_server(self) -> LogServer:
+        server = LogServer(self.clock, tls=self.authority.server)
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+        return server
 
     def start_actor(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Let an actor work until the world ends; if it fails, ``problems`` says so."""

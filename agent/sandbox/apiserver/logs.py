@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from agent.sandbox.apiserver.kinds import PODS
 from agent.sandbox.apiserver.status import StatusError, bad_request
 from agent.sandbox.apiserver.writes import Writes
+from agent.sandbox.logtext import BadQuery, log_text
 
 Lines = list[tuple[float, str]]
 LogProvider = Callable[[str, str, str, bool], "Awaitable[Lines | None] | Lines | None"]
@@ -29,31 +29,6 @@ def _container(pod: dict[str, Any], wanted: str) -> str:
     return wanted
 
 
-def _moment(at: float) -> str:
-    whole = datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{whole}.{int((at % 1) * 1_000_000_000):09d}Z"
-
-
-def _number(query: dict[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    if not text.isdecimal():
-        raise StatusError(422, "Invalid", f'PodLogOptions "" is invalid: {name}: Invalid value: "{text}"')
-    return int(text)
-
-
-def _since(query: dict[str, str], now: float) -> float:
-    if (seconds := _number(query, "sinceSeconds")) is not None:
-        return now - seconds
-    if not query.get("sinceTime"):
-        return float("-inf")
-    try:
-        return datetime.fromisoformat(query["sinceTime"]).timestamp()
-    except ValueError as error:
-        raise bad_request(f"sinceTime: {query['sinceTime']!r} is no RFC 3339 time") from error
-
-
 async def read_log(
     writes: Writes, provider: LogProvider | None, namespace: str, name: str, query: dict[str, str]
 ) -> bytes:
@@ -67,10 +42,10 @@ async def read_log(
         if previous:
             raise bad_request(f'previous terminated container "{container}" in pod "{name}" not found')
         raise bad_request(f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating')
-    since = _since(query, writes.clock.now())
-    lines = [(at, line) for at, line in lines if at >= since]
-    if (tail := _number(query, "tailLines")) is not None:
-        lines = lines[-tail:] if tail else []
-    stamped = query.get("timestamps") in ("true", "1")
-    text = "".join(f"{_moment(at)} {line}\n" if stamped else f"{line}\n" for at, line in lines)
-    return text.encode()[: _number(query, "limitBytes")]
+    try:
+        return log_text(lines, query, writes.clock.now())
+    except BadQuery as error:
+        if error.name == "sinceTime":
+            raise bad_request(f"sinceTime: {error.value!r} is no RFC 3339 time") from error
+        told = f'PodLogOptions "" is invalid: {error.name}: Invalid value: "{error.value}"'
+        raise StatusError(422, "Invalid", told) from error

@@ -1,0 +1,164 @@
+"""A real etcd, kube-apiserver and kube-controller-manager: built once, started in seconds, never left behind.
+
+``python -m support.controlplane build`` builds the program of ``tests/cluster`` unless it is built already, ``run``
+starts it until Ctrl-C. The program is kept outside the repository, by a hash of all that it is made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+SOURCE = Path(__file__).parents[1] / "cluster"
+VERSION = "v1.36.3"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secret-drift-agent"
+_FLAGS = ("-trimpath", f"-ldflags=-X k8s.io/component-base/version.gitVersion={VERSION}")
+
+
+class NotBuilt(Exception):
+    """There is no control plane here, and one line says what to do about it."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who may log in with a token of the control plane's own. Groups decide on rights, besides RBAC."""
+
+    name: str
+    token: str
+    groups: tuple[str, ...] = ()
+
+
+def users(names: Mapping[str, tuple[str, ...]]) -> dict[str, User]:
+    """Users with fresh tokens, by name; the mapping gives each one's groups."""
+    return {name: User(name, secrets.token_urlsafe(24), groups) for name, groups in names.items()}
+
+
+def program() -> Path:
+    """Where the program is, or will be once it is built from the sources as they are now."""
+    made_of = hashlib.sha256(" ".join(_FLAGS).encode())
+    for path in sorted(SOURCE.glob("*")):
+        if path.suffix == ".go" or path.name in ("go.mod", "go.sum"):
+            made_of.update(path.name.encode() + b"\0" + path.read_bytes())
+    return _CACHE / f"control-plane-{made_of.hexdigest()[:16]}"
+
+
+def build() -> Path:
+    """Build the program unless it is there. Raises NotBuilt where Go is missing or fails."""
+    target = program()
+    if target.exists():
+        return target
+    if sys.platform != "linux" or not shutil.which("go"):
+        raise NotBuilt("a real control plane takes Linux and Go 1.26 or newer on the PATH (https://go.dev/dl)")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    print("Building a real control plane: once, about 5 minutes on two cores", file=sys.stderr, flush=True)
+    fresh = target.with_name(f"{target.name}.{os.getpid()}")
+    ended = subprocess.run(["go", "build", *_FLAGS, "-o", str(fresh), "."], cwd=SOURCE, check=False)
+    if ended.returncode:
+        raise NotBuilt(f"go build ended with {ended.returncode} in {SOURCE}; its own message stands above")
+    fresh.rename(target)
+    return target
+
+
+class ControlPlane:
+    """``with ControlPlane() as plane``: all three processes, ready; they end with the block, or with this process.
+
+    ``directory`` then holds ``kubeconfig`` (the admin's), ``ca.pem``, ``audit.log`` and the log of each of the three.
+    """
+
+    def __init__(self, users: Mapping[str, User] | None = None) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="control-plane-", ignore_cleanup_errors=True)
+        self.directory = Path(self._temporary.name)
+        self.users = dict(users or {})
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's, with everything in it."""
+        return self.directory / "kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON object a line, as kube-apiserver writes it: every request at level Metadata."""
+        return self.directory / "audit.log"
+
+    def __enter__(self) -> ControlPlane:
+        self.start()
+        self.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it without waiting. Raises NotBuilt where it is not built."""
+        target = program()
+        if not target.exists():
+            raise NotBuilt("no real control plane is built here: `make test-cluster` and `make cluster` build it")
+        lines = [f'{each.token},{each.name},{each.name},"{",".join(each.groups)}"\n' for each in self.users.values()]
+        if lines:
+            (self.directory / "tokens.csv").write_text("".join(lines))
+        with (self.directory / "up.log").open("w") as log:
+            self._process = subprocess.Popen(
+                [str(target), "up", str(self.directory), "--with-stdin"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+            )  # fmt: skip
+
+    def wait(self) -> None:
+        """Return when it is ready. RuntimeError with its own message where it ended."""
+        if not _piped(self._process, "stdout").readline():
+            told = (self.directory / "up.log").read_text()
+            self.stop()
+            raise RuntimeError(f"the control plane did not start:\n{told}")
+
+    def stop(self) -> None:
+        """End it, and take its files away."""
+        if self._process is not None:
+            _piped(self._process, "stdin").close()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            _piped(self._process, "stdout").close()
+            self._process = None
+        self._temporary.cleanup()
+
+    def compact(self) -> None:
+        """Have etcd forget every version but the newest, as happens by itself every five minutes."""
+        subprocess.run([str(program()), "compact", str(self.directory)], check=True, timeout=30)
+
+
+def _piped(process: subprocess.Popen[str] | None, name: str) -> IO[str]:
+    pipe = getattr(process, name)
+    assert pipe is not None
+    return pipe  # type: ignore[no-any-return]
+
+
+def main(arguments: list[str]) -> int:
+    """The command; returns the exit code."""
+    try:
+        build()
+    except NotBuilt as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    if arguments == ["run"]:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt), ControlPlane() as plane:
+            print(f"A real control plane runs until Ctrl-C:\n  export KUBECONFIG={plane.kubeconfig}", flush=True)
+            signal.pause()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
