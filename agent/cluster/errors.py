@@ -56,7 +56,10 @@ class ApiProblem(Exception):
 
 
 class Conflict(ApiProblem):
-    """409: the object is not the one, or not the version, that the request was meant for; or it exists already."""
+    """The object is not the one, or not the version, that the request was meant for; or it exists already.
+
+    409, or 422 for a patch that names the uid of another object.
+    """
 
 
 class EvictionRefused(Exception):
@@ -73,6 +76,7 @@ class EvictionRefused(Exception):
 class _WireCause(msgspec.Struct, gc=False):
     reason: str | None = None
     message: str | None = None
+    field: str | None = None
 
 
 class _WireDetails(msgspec.Struct, gc=False):
@@ -99,11 +103,11 @@ def problem(code: int, body: bytes, *, retry_after: float | None = None) -> ApiP
         message, reason = words.repeatable(status.message or ""), status.reason or ""
     else:
         message, reason = "an answer that is no Kubernetes Status", ""  # a proxy's page
-    causes = tuple(
-        Cause(cause.reason or "", words.repeatable(cause.message or ""))
-        for cause in ((status.details.causes if status.details else None) or [])[:10]
-    )
-    kind = Conflict if code == 409 else ApiProblem
+    details = ((status.details.causes if status.details else None) or [])[:10]
+    causes = tuple(Cause(cause.reason or "", words.repeatable(cause.message or "")) for cause in details)
+    # A patch with the uid of an object since replaced is told as a field that cannot change, not as a conflict.
+    of_another = code == 422 and any(cause.field == "metadata.uid" for cause in details)
+    kind = Conflict if code == 409 or of_another else ApiProblem
     return kind(code, words.reason_of(code, reason), _bounded(message), retry_after=retry_after, causes=causes)
 
 

@@ -41,6 +41,7 @@ _MESSAGES = tuple(
         "Cannot evict pod as it would violate the pod's disruption budget",
         rf"The disruption budget {_NAME} needs \d{{1,6}} healthy pods and has \d{{1,6}} currently",
         rf"The disruption budget {_NAME} is still being processed by the server",
+        rf"The disruption budget {_NAME} does not allow evicting pods currently",
         "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support",
         r"too old resource version: \d{1,20} \(\d{1,20}\)",
         "The (?:provided continue parameter is too old|resourceVersion for the provided (?:list|watch) is too old)",

@@ -157,7 +157,9 @@ class Writer:
         return self._send("PATCH", path, patch, content_type=_MERGE_PATCH)
 
     def _delete(self, resource: str, key: ObjectKey, preconditions: Mapping[str, str]) -> None:
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        body: dict[str, object] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        if self.dry_run:
+            body["dryRun"] = ["All"]  # the API server does not look at the query of a DELETE that has a body
         self._send("DELETE", RESOURCES[resource].path(key.namespace, key.name), body)
 
     def _send(

@@ -73,13 +73,16 @@ async def test_a_budget_is_used_up(made: World) -> None:
 
 @in_world
 async def test_a_refusal_says_when_to_come_back(made: World) -> None:
-    """429 carries Retry-After: 10."""
-    await _budget(made, allowed=0)
+    """429 carries Retry-After: 10 while the budget is not computed, and no advice once it is used up."""
+    await _budget(made, allowed=0, observed=0)
     await _pod(made, "p")
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
     url = made.client.base_url + PODS.path(NS, "p", "eviction")
     async with made.client.session.post(url, json=body) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
+    await made.client.merge_patch(PDBS, NS, "b", {"status": {"observedGeneration": 1}}, subresource="status")
+    async with made.client.session.post(url, json=body) as answer:
+        assert (answer.status, answer.headers.get("Retry-After")) == (429, None)
 
 
 @in_world

@@ -137,7 +137,8 @@ class Calls:
 
     def _delete_options(self, call: Call) -> Any:
         is_dry_run(call.query)
-        return delete_options(parse_json(call.body) if call.body.strip() else None, call.query)
+        """The query counts only where there is no body at all, ``dryRun`` included: so the real server has it."""
+        return delete_options(parse_json(call.body), {}) if call.body.strip() else delete_options(None, call.query)
 
     def _delete_collection(self, call: Call) -> bytes:
         target, wanted = call.target, selection(call.target.kind, call.query)

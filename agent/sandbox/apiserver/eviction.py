@@ -31,8 +31,9 @@ def _ignores_budgets(pod: Object) -> bool:
     )
 
 
-def _refusal(message: str) -> StatusError:
-    error = too_many_requests(_REFUSED, RETRY_AFTER)
+def _refusal(message: str, *, retry_after: int = 0) -> StatusError:
+    """A time is advised only where the budget is not computed yet: nobody knows when one has room again."""
+    error = too_many_requests(_REFUSED, retry_after)
     error.details["causes"] = [Cause(reason="DisruptionBudget", message=message).encoded()]
     return error
 
@@ -131,7 +132,7 @@ def _verify(budget: Object, status: Object) -> None:
     """Raise StatusError unless the budget is up to date and allows one disruption more."""
     name = budget["metadata"]["name"]
     if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
-        raise _refusal(f"The disruption budget {name} is still being processed by the server.")
+        raise _refusal(f"The disruption budget {name} is still being processed by the server.", retry_after=RETRY_AFTER)
     if status["disruptionsAllowed"] < 0:
         raise forbidden("policy", "poddisruptionbudget", name, "pdb disruptions allowed is negative")
     if len(status.get("disruptedPods") or {}) > _MAX_DISRUPTED:

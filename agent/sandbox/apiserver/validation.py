@@ -128,7 +128,7 @@ def _pod(obj: Object) -> Iterator[Cause]:
 
 def _event(obj: Object) -> Iterator[Cause]:
     about = (obj.get("involvedObject") or {}).get("namespace") or ""
-    if about and about != obj["metadata"]["namespace"]:
+    if about != obj["metadata"]["namespace"] and (about or obj["metadata"]["namespace"] != "default"):
         yield wrong("involvedObject.namespace", about, "does not match event.namespace")
 
 

@@ -91,10 +91,13 @@ class Writes:
         merged = merge_patch(current, patch)
         check_type(write.kind, merged)
         validation.check_shape(write.kind, merged)
-        if merged.get("metadata", {}).get("name", write.name) != write.name:
-            raise invalid(write.kind.group, write.kind.kind, write.name, [
-                validation.wrong("metadata.name", merged["metadata"]["name"], "field is immutable"),
-            ])  # fmt: skip
+        if write.kind.custom and write.subresource:
+            merged["metadata"] = current["metadata"] | {"resourceVersion": merged["metadata"].get("resourceVersion")}
+        for member, fixed in (("name", write.name), ("uid", stored.uid)):
+            # A uid in a patch is no precondition to the server, as one in a PUT is: it is a field that cannot change.
+            if (wanted := merged["metadata"].get(member, fixed)) != fixed:
+                wrong = validation.wrong(f"metadata.{member}", wanted, "field is immutable")
+                raise invalid(write.kind.group, write.kind.kind, write.name, [wrong])
         return self._revise(write, stored, merged)
 
     def apply(self, write: Write, config: Object) -> tuple[bytes, bool]:
