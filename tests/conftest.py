@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.scenario import Scenario
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -10,6 +11,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-call", action="store_true", help="S29 kills the agent around each single call")
     parser.addoption("--real", action="store_true", help="contracts and scenarios meet a real control plane")
     parser.addoption("--cluster", metavar="KUBECONFIG", help="contracts meet this cluster, in namespaces of their own")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Scenarios make their worlds themselves."""
+    Scenario.real = bool(config.getoption("--real"))
 
 
 @pytest.fixture

@@ -10,33 +10,38 @@ import base64
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
+import pytest
 import requests
 import yaml
 from support.killing import KillPoint, Request
 from support.policies import heal_policy
 from support.processes import AgentProcess, Result
+from support.realworld import real_cluster
 from support.report import dump
+from support.views import EmbeddedView, RealView, View
 
 from agent.sandbox.actors.kubelet import Received
+from agent.sandbox.apiserver import AuditEntry
 from agent.sandbox.apiserver.faults import FaultRule
-from agent.sandbox.apiserver.kinds import KINDS, Kind
 from agent.sandbox.client import Object
 from agent.sandbox.files import write_files
 from agent.sandbox.keyvault import Vault
 from agent.sandbox.thread import SandboxThread
-from agent.sandbox.world import AGENT_NAMESPACE, Options, Sandbox
+from agent.sandbox.world import AGENT_NAMESPACE, OnlyEmbedded, Options, Sandbox
 
 T = TypeVar("T")
 Write = tuple[str, str, str, str]
 """(verb, resource, subresource, namespace/name)."""
 
-_KINDS: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
+_APART = 2.5
+"""Seconds by which things lie apart for sure, however whole seconds are read."""
 _IN_VAIN = "not within"
 _NOT_ACTIONS = ("events", "leases")
 POD = "secret-drift-agent-0"
@@ -49,8 +54,13 @@ _WRITES = ("create", "update", "patch", "delete", "deletecollection")
 class Scenario:
     """One world and the agents that are started against it; all of them end with the block."""
 
+    real = False
+    """Whether worlds are put around a real control plane; ``--real`` sets it for the whole run."""
+
     def __init__(self, options: Options | None = None) -> None:
-        self._thread = SandboxThread(options)
+        self._options, self._stack = options, ExitStack()
+        self._thread: SandboxThread
+        self._view: View
         self._temporary = TemporaryDirectory(prefix="scenario-")
         self.directory = Path(self._temporary.name)
         self.processes: list[AgentProcess] = []
@@ -59,13 +69,17 @@ class Scenario:
         self._policy: Path | None = None
 
     def __enter__(self) -> Scenario:
-        self._thread.__enter__()
-        self.environment = {
-            **write_files(self.sandbox, self.directory),
-            "PATH": "/usr/bin:/bin",
-            "TZ": "UTC",
-            "POD_NAME": POD,
-        }
+        with ExitStack() as stack:
+            if self.real:
+                plane, cluster = stack.enter_context(real_cluster())
+                self._thread = stack.enter_context(SandboxThread(self._options, cluster=cluster))
+                self._view = RealView(self._thread, plane.audit_log)
+            else:
+                self._thread = stack.enter_context(SandboxThread(self._options))
+                self._view = EmbeddedView(self._thread)
+            self._stack = stack.pop_all()
+        files = write_files(self.sandbox, self.directory)
+        self.environment = {**files, "PATH": "/usr/bin:/bin", "TZ": "UTC", "POD_NAME": POD}
         return self
 
     def __exit__(
@@ -80,8 +94,10 @@ class Scenario:
             if error is None and self.processes:
                 assert self.asked_of_vaults() <= LISTS, "a value was asked for"
         finally:
-            self._thread.__exit__(kind, error, trace)
+            self._stack.__exit__(kind, error, trace)
             self._temporary.cleanup()
+        if isinstance(error, OnlyEmbedded):
+            pytest.skip(f"on the embedded API server only: {error}")
 
     @property
     def sandbox(self) -> Sandbox:
@@ -115,21 +131,30 @@ class Scenario:
         self._thread.seed(*objects)
 
     def advance(self, seconds: float) -> None:
-        """Move the world's clock. Running agents see it soon: a watch of theirs ends, and its next tells the time."""
+        """Move the world's clock. Running agents see it soon: a watch of theirs ends, and its next tells the time.
+
+        Raises OnlyEmbedded in a world with a real API server.
+        """
         self._thread.advance(seconds)
         ended = FaultRule(effect="break-watches", user="agent", resource="namespaces")
         self.call(self.sandbox.api.faults.add, ended)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass where no more is wanted than that things lie apart: with a real API server the least of it."""
+        if self.real:
+            time.sleep(_APART)
+        else:
+            self.advance(seconds)
 
     # The world as it is.
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """An object, such as ``get("Deployment", "shop", "backend")``."""
-        stored = self.call(self.sandbox.api.store.get, _KINDS[kind], namespace, name)
-        return stored.decoded() if stored else None
+        return self._view.get(kind, namespace, name)
 
     def objects(self, kind: str, namespace: str | None = None) -> list[Object]:
         """All objects of a kind, in one namespace or all."""
-        return [stored.decoded() for stored in self.call(self.sandbox.api.store.scan, _KINDS[kind], namespace)]
+        return self._view.objects(kind, namespace)
 
     def secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
         """A Secret's data, decoded."""
@@ -202,7 +227,7 @@ class Scenario:
 
     def state(self) -> str:
         """The world and the agents in a page, without values, for messages."""
-        told = self.call(dump, self.sandbox)
+        told = "" if self.real else self.call(dump, self.sandbox)
         for process in self.processes:
             ended = "ended" if process.ended else "running"
             said = "\n".join(line for line in process.err.splitlines() if '"event":"compared' not in line)
@@ -211,14 +236,18 @@ class Scenario:
 
     # What was done.
 
+    def requests(self, user: str = "agent") -> list[AuditEntry]:
+        """All that a user asked of the API server, in order."""
+        return [entry for entry in self._view.requests() if entry.user == user]
+
     def writes(self, user: str = "agent", verbs: Sequence[str] = _WRITES, *, refused: bool = False) -> list[Write]:
         """What a user changed, in order: without its own namespace, Events, Leases and dry-runs.
 
         ``refused``: the requests that the API server answered with an error, in place of those that it carried out.
         """
         found = []
-        for e in self.call(lambda: list(self.sandbox.api.audit)):
-            if e.user != user or e.verb not in verbs or e.dry_run:
+        for e in self.requests(user):
+            if e.verb not in verbs or e.dry_run:
                 continue
             if e.code == 0 or (e.code >= 400) != refused:  # 0: dropped unheard
                 continue

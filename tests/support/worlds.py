@@ -27,11 +27,11 @@ def at_rest(
     for obj in chains:
         if obj["kind"] == "ExternalSecret":
             s.external_secret_ready(namespace, obj["metadata"]["name"])
-    s.advance(60)
+    s.pass_time(60)
     s.apply(*workloads)
     for obj in workloads:
         s.ready(namespace, obj["metadata"]["name"], kind=obj["kind"])
-    s.advance(600)
+    s.pass_time(600)
 
 
 def one_more(s: Scenario, deployment: Object) -> str:

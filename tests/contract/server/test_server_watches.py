@@ -74,7 +74,7 @@ def test_a_bookmark_comes_before_the_end(server: ApiServerWorld) -> None:
     """A watch that asked for bookmarks learns the newest version of its kind before its time is over."""
     version = _version(server)
     server.create("secrets", {"metadata": {"name": "s"}})
-    events = list(server.watch("secrets", version, allowWatchBookmarks="true", timeoutSeconds="4"))
+    events = list(server.watch("secrets", version, allowWatchBookmarks="true", timeoutSeconds="8"))
     assert events[0][0] == "ADDED"
     marks = [obj for kind, obj in events if kind == "BOOKMARK"]
     assert marks
