@@ -30,7 +30,7 @@ test-crashes: $(READY) ## S29 at length: the agent is killed around each single 
 
 test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
-	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q tests/contract/server $(ARGS)
+	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rap tests/contract/server tests/scenarios $(ARGS)
 
 cluster: $(READY) ## starts a real control plane on this machine until Ctrl-C; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane run

@@ -1,0 +1,83 @@
+"""Which scenarios a real API server cannot play, and why: what is not named here runs on both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
+    "the world's clock is moved": (
+        "test_an_agent_that_is_ended_or_fails_says_no_value_with_its_last_words",
+        "test_commands_say_no_value_in_a_world_where_others_do",
+        "test_s05_nothing_is_deleted_where_the_policy_does_not_allow_it",
+        "test_s06_a_vault_that_denies_everyone_is_told_with_identity_and_permission_and_nothing_is_touched",
+        "test_s07_a_soft_deleted_secret_leaves_everything_in_place_and_needs_one_sync_at_most_when_recovered",
+        "test_s09_a_disabled_version_is_reported_with_the_newest_enabled_one_and_nothing_is_deleted",
+        "test_s10_while_eso_cannot_read_the_vault_the_secret_stays_missing_and_nothing_is_tried",
+        "test_s11_a_pod_that_started_on_the_restored_value_is_recycled_and_no_other",
+        "test_s11_a_restored_old_secret_is_healed_and_pods_that_never_saw_it_are_never_called_stale",
+        "test_s11_a_secret_deleted_and_restored_while_eso_is_down_is_missing_until_then_and_changed_if_it_is_old",
+        "test_s11_what_eso_puts_back_is_no_reason_to_recycle_though_the_watch_tells_of_it_late",
+        "test_s12_of_the_pods_that_started_while_it_was_down_only_those_go_that_are_stale_for_sure",
+        "test_s12b_a_first_look_restarts_nothing_and_from_the_next_rotation_on_it_knows",
+        "test_s12c_a_past_that_only_looks_like_a_rotation_makes_nobody_stale",
+        "test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does",
+        "test_s17_two_budgets_over_one_pod_are_both_named",
+        "test_s18_other_workloads_do_not_try_what_failed_one",
+        "test_s18b_another_good_value_ends_the_halt_with_a_canary_of_its_own",
+        "test_s18b_the_old_value_as_a_new_version_ends_the_halt_without_another_pod",
+        "test_s19_while_one_chain_fails_upstream_nothing_is_recycled",
+        "test_s21_what_is_pinned_is_reported_and_never_healed",
+        "test_s22_what_is_excluded_is_reported_with_why_and_never_touched",
+        "test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds",
+        "test_s27_a_window_follows_the_wall_when_the_clocks_change",
+        "test_s27_an_hour_that_the_zone_skips_holds_no_window",
+        "test_s27_outside_the_window_no_pod_is_touched_until_it_opens",
+        "test_s27_the_owners_sync_window_denies_a_force_sync",
+        "test_s28_observe_mode_follows_a_chain_to_its_containers_and_writes_nothing",
+        "test_s28_pods_stay_when_the_owner_of_their_secret_objects",
+        "test_s29_a_heal_is_finished_wherever_the_agent_was_killed",
+        "test_s37_a_budget_that_protects_broken_pods_is_named_with_the_remedy",
+        "test_s41_without_its_memory_it_restarts_nothing_says_so_once_and_works_on",
+    ),
+    "the embedded API server is looked into, or answers what it is told to": (
+        "test_a_rotation_with_all_heals_and_a_halt_says_no_value",
+        "test_an_error_that_quotes_a_value_is_not_repeated",
+        "test_explain_follows_a_rotation_from_the_vault_to_each_container",
+        "test_explain_reads_one_namespace_only",
+        "test_explain_says_what_its_answers_do_not_rest_on",
+        "test_s03_the_canary_passes_by_its_log_line_and_the_others_follow",
+        "test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing",
+        "test_s08_a_vault_that_throttles_eso_brings_no_storm_of_force_syncs",
+        "test_s28_a_pause_stops_every_write_and_says_why",
+        "test_s28_a_tenant_cannot_raise_what_the_policy_allows",
+        "test_s38_fifty_replicas_go_canary_first_then_in_batches_of_max_unavailable",
+        "test_s44_who_started_while_nobody_looked_is_suspect_though_the_value_is_the_one_from_before",
+        "test_scan_shows_every_drift_with_its_evidence_and_why_it_is_not_healed_and_writes_nothing",
+        "test_scan_without_the_installations_key_answers_as_of_a_first_look_and_says_so",
+        "test_the_base_grants_what_looking_asks_for",
+        "test_the_components_grant_what_healing_asks_for_and_no_write_that_it_does_not",
+        "test_what_is_out_of_reach_or_wrongly_set_gives_nothing_away",
+        "test_what_may_not_be_read_is_named_and_the_rest_goes_on",
+    ),
+    "objects are put in as they are, with their past": (
+        "test_s15_init_containers_count_by_their_own_run_and_pull_secrets_and_debugging_never",
+        "test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on",
+        "test_s36_what_cannot_be_used_for_a_while_is_unknown_as_long",
+        "test_s40_no_request_leaves_for_what_a_tenants_store_names_outside_the_list",
+    ),
+}
+"""Reason -> tests. They are skipped before a control plane is started for them."""
+
+_REASONS = {name: reason for reason, names in EMBEDDED_ONLY.items() for name in names}
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip them where a real control plane was asked for."""
+    mine = [item for item in items if item.path.parent == _HERE]
+    if config.getoption("--real"):
+        for item in mine:
+            if reason := _REASONS.get(getattr(item, "originalname", item.name)):
+                item.add_marker(pytest.mark.skip(reason=f"on the embedded API server only: {reason}"))
