@@ -43,8 +43,7 @@ def world(s: Scenario) -> None:
 
 def all_writes(s: Scenario) -> list[tuple[str, str, str]]:
     """Every request of the agent that changes anything, anywhere, its own namespace included."""
-    audit = s.call(lambda: list(s.sandbox.api.audit))
-    return [(e.verb, e.resource, e.name) for e in audit if e.user == "agent" and e.verb in WRITES]
+    return [(e.verb, e.resource, e.name) for e in s.requests() if e.verb in WRITES]
 
 
 def told(s: Scenario, *arguments: str) -> dict[str, Any]:

@@ -26,8 +26,7 @@ def backend(s: Scenario) -> None:
 
 def all_writes(s: Scenario) -> list[tuple[str, str, str]]:
     """Every request of the agent that changes anything, anywhere, its own namespace included."""
-    audit = s.call(lambda: list(s.sandbox.api.audit))
-    return [(e.verb, e.resource, e.name) for e in audit if e.user == "agent" and e.verb in WRITES]
+    return [(e.verb, e.resource, e.name) for e in s.requests() if e.verb in WRITES]
 
 
 def test_once_brings_a_rotated_secret_to_every_container_and_ends_with_0() -> None:

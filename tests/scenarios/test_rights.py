@@ -47,7 +47,7 @@ def _right(entry: AuditEntry) -> Right:
 
 def _asked(s: Scenario) -> tuple[set[Right], set[Right]]:
     """What the agent asked for: in its own namespace, and anywhere else."""
-    audit = [e for e in s.call(lambda: list(s.sandbox.api.audit)) if e.user == "agent" and e.resource]
+    audit = [entry for entry in s.requests() if entry.resource]
     ledger: set[Right] = set()
     other: set[Right] = set()
     for entry in audit:

@@ -40,9 +40,8 @@ def _world(
 
 def _all_writes(s: Scenario) -> set[tuple[str, str]]:
     """(resource, namespace) of everything that the agent wrote, Events and its own objects included."""
-    entries = s.call(lambda: list(s.sandbox.api.audit))
     verbs = ("create", "update", "patch", "delete", "deletecollection")
-    return {(e.resource, e.namespace or "") for e in entries if e.user == "agent" and e.verb in verbs}
+    return {(e.resource, e.namespace or "") for e in s.requests() if e.verb in verbs}
 
 
 def _only_its_ledger(s: Scenario) -> None:

@@ -17,8 +17,7 @@ def _fewest_ready(s: Scenario) -> int:
 
     A pod counts until its eviction was asked for, and from when its container's program had looked at its value.
     """
-    audit = s.call(lambda: list(s.sandbox.api.audit))
-    evicted = {e.name: e.at for e in audit if e.user == "agent" and e.subresource == "eviction" and e.code < 400}
+    evicted = {e.name: e.at for e in s.requests() if e.subresource == "eviction" and e.code < 400}
     record = s.call(lambda: list(s.sandbox.kubelet.record))
     settle = s.sandbox.options.node_settings.ready
     comings = [(each.started_at + settle, 1) for each in record if each.namespace == NS]
