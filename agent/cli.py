@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     _once_parser(commands)
     _scan_parser(commands)
     _explain_parser(commands)
+    _asking_parsers(commands)
     from agent.policy import cli as policy_cli
     from agent.sandbox import cli as sandbox_cli
 
@@ -125,6 +126,19 @@ def _explain_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(func=_explain)
 
 
+def _asking_parsers(commands: argparse._SubParsersAction[_Parser]) -> None:
+    heal = commands.add_parser("heal", help="heal one chain now, by the leader, through the same gates; follow it")
+    heal.add_argument("target", metavar="NAMESPACE/NAME", help="an ExternalSecret")
+    heal.add_argument("--dry-run", action="store_true", help="say what would be done, and what refuses it")
+    resume = commands.add_parser("resume", help="end the halt of a workload: what is stale is recycled again")
+    resume.add_argument("target", metavar="NAMESPACE/WORKLOAD")
+    for command in (heal, resume):
+        _common(command)
+        command.add_argument("--deadline", type=_seconds, default=900.0, metavar="DURATION", help="default: 15m")
+        command.set_defaults(func=_ask)
+    resume.set_defaults(dry_run=False)
+
+
 def _seconds(text: str) -> float:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0}
     if text[-1:] in units and text[:-1].replace(".", "", 1).isdigit():
@@ -166,14 +180,37 @@ def _scan(arguments: argparse.Namespace) -> int:
         return started.scan(arguments.output, sys.stdout) if started.maker is not None else EXIT_ERROR
 
 
+def _ask(arguments: argparse.Namespace) -> int:
+    garbage.rest()
+    from agent.start import running
+
+    pair = _pair(arguments.target, "an ExternalSecret" if arguments.command == "heal" else "a workload")
+    if pair is None:
+        return EXIT_USAGE
+    arguments.namespace = [pair[0]]
+    with running(arguments) as started:
+        if started.maker is None:
+            return EXIT_ERROR
+        signal.signal(signal.SIGTERM, lambda *_: started.stop())
+        return started.ask(arguments.command, *pair, arguments.deadline, sys.stdout, dry_run=arguments.dry_run)
+
+
+def _pair(text: str, what: str) -> tuple[str, str] | None:
+    namespace, slash, name = text.partition("/")
+    if namespace and slash and name and "/" not in name:
+        return namespace, name
+    sys.stderr.write(f"expected NAMESPACE/NAME of {what}; found {text!r}\n")
+    return None
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     garbage.rest()
     from agent.start import running
 
-    namespace, slash, name = arguments.chain.partition("/")
-    if not (namespace and slash and name) or "/" in name:
-        sys.stderr.write(f"expected NAMESPACE/NAME of an ExternalSecret; found {arguments.chain!r}\n")
+    pair = _pair(arguments.chain, "an ExternalSecret")
+    if pair is None:
         return EXIT_USAGE
+    namespace, name = pair
     arguments.namespace = [namespace]
     with running(arguments) as started:
         if started.maker is None:

@@ -21,14 +21,17 @@ from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
 from agent.cluster.reader import list_all
 from agent.cluster.reflector import Listed, Malfunction, Message, Reflector, Scope
 from agent.cluster.writer import Writer
+from agent.engine.asked import Following, Questions
 from agent.engine.context import Context
-from agent.engine.engine import Engine
+from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
 from agent.engine.vaults import Sweeper, VaultAnswer
 from agent.engine.world import World
 from agent.events import Event, LeadershipChanged, PolicyChanged, Troubled
+from agent.inquiries import Inquiries
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
-from agent.model import Pod, SourceState, Trouble
+from agent.ledger.requests import Request
+from agent.model import ObjectKey, Pod, SourceState, Trouble
 from agent.policy import PolicyFile
 from agent.vault.client import VaultClient
 
@@ -46,9 +49,10 @@ Secret is then never seen before it."""
 FIRST_ANSWERS = 60.0
 """Seconds for which a start waits for the collections and the vaults; what has not answered then is unknown."""
 LONGEST_SLEEP = 5.0
+ASKED_NAP = 0.3
+"""Seconds between two looks while somebody waits for an answer."""
 Access = Literal["read", "heal"]
 MakeVault = Callable[[str, float], VaultClient]
-Inbox = queue.SimpleQueue[Message | VaultAnswer | None]
 
 
 class Stopped(Exception):
@@ -75,6 +79,7 @@ class Agent:
         clock: Clock,
         subscribers: Iterable[Callable[[Event], None]] = (),
         leading: Callable[[], bool] = lambda: True,
+        me: str = "",
     ) -> None:
         """Reads the installation's key and the ledger. Raises ApiProblem, Unreachable, BadAnswer."""
         self.settings, self.conn, self.policy_file, self.clock = settings, conn, policy, clock
@@ -103,7 +108,8 @@ class Agent:
             clock=clock, emit=self._emit, ask_vault=self._ask_vault, stopping=self.stopping, leading=leading,
         )  # fmt: skip
         self.context.fingerprints = self.installation.fingerprints
-        self.engine = Engine(self.context, self.inbox)
+        self.engine = Engine(self.context, self.inbox, me)
+        self._inquiries: Inquiries | None = None
         self.engine.acting = settings.access == "heal"
         for scope in self._scopes():
             world.set_trouble(
@@ -149,16 +155,22 @@ class Agent:
         self.engine.settle()
         self.engine.full()
 
-    def once(self, deadline: float) -> None:
+    def once(
+        self, deadline: float, request: Request | None = None, tell: Callable[[str], None] = lambda _: None
+    ) -> Following | None:
         """One comparison, and all healing that can be brought to its end within ``deadline`` seconds.
 
-        Raises Stopped.
+        With a request, of what it names alone; ``tell`` gets the lines of its answer; returns how it went. Raises
+        Stopped.
         """
         began = self.clock.monotonic()
         ends = began + deadline
+        if request is not None:
+            self.engine.only = ObjectKey(request.namespace, request.name)
         self.load(ends)
+        following = self.engine.asked.begin(request, tell=tell) if request is not None else None
         self._pass()
-        while not self.stopping.is_set() and self.engine.unfinished and self.clock.monotonic() < ends:
+        while not self.stopping.is_set() and self._unfinished(following) and self.clock.monotonic() < ends:
             if not self._reflectors:
                 self._watch()
             self._wait(min(ends - self.clock.monotonic(), self._nap()))
@@ -166,6 +178,10 @@ class Agent:
         self.engine.cycle_ended(self.clock.monotonic() - began)
         if self.settings.access == "heal":
             self.engine.save()
+        return following
+
+    def _unfinished(self, following: Following | None) -> bool:
+        return self.engine.unfinished if following is None else following.state == "accepted"
 
     def scan(self) -> None:
         """One comparison; nothing is written."""
@@ -186,6 +202,8 @@ class Agent:
         self.context.tell(LeadershipChanged, leading=self.settings.access == "heal", holder=holder)
         self.engine.tell_halts()
         self._watch()
+        if self.settings.access == "heal":
+            self._listen()
         tick = self.clock.monotonic()
         while not self.stopping.is_set():
             began = self.clock.monotonic()
@@ -207,6 +225,8 @@ class Agent:
 
     def close(self) -> None:
         """End all threads."""
+        if self._inquiries is not None:
+            self._inquiries.stop()
         for sweeper in self._sweepers.values():
             sweeper.stop()
         for reflector in self._reflectors:
@@ -255,6 +275,8 @@ class Agent:
     def _nap(self) -> float:
         if self.context.world.dirty_chains or self.context.world.dirty_workloads:
             return 0.001
+        if self.engine.asked.following:
+            return ASKED_NAP
         wake = self.engine.next_wake()
         left = wake - self.context.now if wake is not None else LONGEST_SLEEP
         return min(max(0.005, left), LONGEST_SLEEP)
@@ -308,6 +330,12 @@ class Agent:
             return Malfunction(scope, trouble_of(error))
         self._versions[scope] = listing.resource_version
         return Listed(scope, listing, gap=True)
+
+    def _listen(self) -> None:
+        """Take requests from now on."""
+        put = self.inbox.put
+        self._inquiries = Inquiries(self.conn, self.settings.agent_namespace, lambda there: put(Questions(there)))
+        self._inquiries.start()
 
     def _watch(self) -> None:
         """Follow everything from where it was read; what could not be read is tried again."""

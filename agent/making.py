@@ -15,6 +15,7 @@ from agent.loop import Access, Agent, Settings
 from agent.model import ObjectKey, WorkloadKey
 from agent.policy import PolicyFile
 from agent.report import log
+from agent.report.answers import Answers
 from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
@@ -37,7 +38,7 @@ class Maker:
         self._make_vault = vault_maker(arguments, clock, metrics)
         self._events: KubeEvents | None = None
 
-    def begin(self, access: Access, leading: Callable[[], bool] = lambda: True) -> Agent:
+    def begin(self, access: Access, leading: Callable[[], bool] = lambda: True, me: str = "") -> Agent:
         """An agent that knows what the ledger knows. Raises ApiProblem, Unreachable, BadAnswer."""
         arguments = self._arguments
         settings = Settings(
@@ -45,7 +46,7 @@ class Maker:
             agent_namespace=arguments.agent_namespace,
             access=access,
         )
-        agent = Agent(settings, self.conn, self.policy, self._make_vault, self._clock, leading=leading)
+        agent = Agent(settings, self.conn, self.policy, self._make_vault, self._clock, leading=leading, me=me)
         agent.subscribers += self._subscribers(agent, access)
         agent.context.tell(PolicyChanged, valid=True, digest=self.policy.current.digest)
         agent.say_start()
@@ -66,7 +67,9 @@ class Maker:
         subscribers: list[Callable[[Event], None]] = [self._metrics]
         if access == "read":
             return [StandBy(self._metrics, log.Log())] if self._arguments.command == "run" else subscribers
-        subscribers.append(log.Log())
+        if self._arguments.command in ("run", "once"):
+            subscribers.append(log.Log())
+        subscribers.append(Answers(lambda: agent.engine.asked.following))
         writer = agent.context.writer
         assert writer is not None
         world = agent.context.world

@@ -18,7 +18,8 @@ from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
 from agent.cluster.reader import budgets
 from agent.leadership import Leadership, identity
 from agent.ledger import LedgerProblem
-from agent.loop import Agent, Stopped
+from agent.ledger.requests import Kind, Request
+from agent.loop import Access, Agent, Stopped
 from agent.making import Maker
 from agent.model import Budget, Finding, ObjectKey, Refusal, Trouble
 from agent.plan.decisions import Refuse
@@ -68,7 +69,11 @@ class Started:
 
         leadership = self._leadership()
         self.metrics.lead_by(lambda: leadership.leading)
-        terms = Terms(lambda access: maker.begin(access, lambda: leadership.leading), leadership, Troubles().tell)
+
+        def begin(access: Access) -> Agent:
+            return maker.begin(access, lambda: leadership.leading, leadership.me)
+
+        terms = Terms(begin, leadership, Troubles().tell)
         self._stops.append(terms.stop)
         try:
             terms.run(ended)
@@ -101,6 +106,19 @@ class Started:
         if self.maker is None:
             raise RuntimeError("used without its settings")
         return self.maker
+
+    def ask(self, kind: Kind, namespace: str, name: str, deadline: float, out: TextIO, *, dry_run: bool) -> int:
+        """Let the leader do it, or do it under the Lease; the lines of the answer go to ``out``."""
+        from agent.asking import Asking, who
+
+        maker = self._maker()
+        asking = Asking(maker, self.arguments.agent_namespace, self.clock, out, complain)
+        at = maker.conn.server_now()
+        request = Request(kind=kind, namespace=namespace, name=name, at=at, by=who(), dry_run=dry_run)
+        try:
+            return asking.ask(request, deadline)
+        except LedgerProblem as error:
+            return complain("the ledger", str(error), "ask again")
 
     def scan(self, output: str, out: TextIO) -> int:
         """One comparison, nothing written."""

@@ -13,6 +13,7 @@ from agent.cluster.decode import Malformed
 from agent.cluster.reflector import Listed, Message
 from agent.cluster.reflector import Malfunction as Lost
 from agent.cluster.reflector import Recovered as Found
+from agent.engine.asked import Asked, Questions
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.observe import not_installed
@@ -23,6 +24,8 @@ from agent.events import CycleEnded, DataChanged, Halted, Recovered, Troubled
 from agent.events import Malformed as MalformedEvent
 from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
 
+Inbox = queue.SimpleQueue[Message | VaultAnswer | Questions | None]
+
 LEDGER_DELAY = 1.0
 """Seconds for which changes of the memory are gathered before they are written, where no step depends on them."""
 
@@ -30,10 +33,14 @@ LEDGER_DELAY = 1.0
 class Engine:
     """One agent's mind. Not thread-safe but for ``inbox``."""
 
-    def __init__(self, context: Context, inbox: queue.SimpleQueue[Message | VaultAnswer | None]) -> None:
+    def __init__(self, context: Context, inbox: Inbox, me: str = "") -> None:
+        """``me``: who answers requests."""
         self.context, self.inbox = context, inbox
         self.chains = Chains(context)
         self.workloads = Workloads(context, self.chains)
+        self.asked = Asked(context, self.chains, self.workloads, me)
+        self.only: ObjectKey | None = None
+        """The one chain to heal, with the workloads behind it; None: all."""
         self._sources: dict[SourceKey, set[ObjectKey]] = {}
         self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
         self._troubles: dict[str, Trouble] = {}
@@ -44,12 +51,14 @@ class Engine:
 
     # -------------------------------------------------------------------------------------------------- the pass
 
-    def take_in(self, first: Message | VaultAnswer | None = None) -> None:
+    def take_in(self, first: Message | VaultAnswer | Questions | None = None) -> None:
         """Apply all that waits in the inbox."""
         message = first
         while True:
             if isinstance(message, VaultAnswer):
                 self._vault_answered(message)
+            elif isinstance(message, Questions):
+                self.asked.take(message.there)
             elif message is not None:
                 self._say_trouble(message)
                 self.context.observer.take(message)
@@ -91,7 +100,7 @@ class Engine:
             self._index(key)
             touched |= self.chains.diagnose(key)
         if self.acting:
-            for key in self._fairly(key for key in chains if self.chains.must_climb(key)):
+            for key in self._fairly(key for key in chains if self._meant(key) and self.chains.must_climb(key)):
                 if context.stopping.is_set():
                     return
                 self.chains.climb(key)
@@ -102,11 +111,19 @@ class Engine:
         workloads = touched | world.dirty_workloads | busy
         world.dirty_workloads = set()
         if self.acting:
-            for workload in sorted(workload for workload in workloads if self.workloads.must_consider(workload)):
+            due = (workload for workload in workloads if self._workload_meant(workload))
+            for workload in sorted(workload for workload in due if self.workloads.must_consider(workload)):
                 if context.stopping.is_set():
                     return
                 self.workloads.consider(workload)
         self._remember(now)
+        self.asked.settle()
+
+    def _meant(self, chain: ObjectKey) -> bool:
+        return self.only in (None, chain)
+
+    def _workload_meant(self, workload: WorkloadKey) -> bool:
+        return self.only is None or self.only in self.context.world.chains_of_workload(workload)
 
     def full(self) -> None:
         """Mark everything: the next pass compares all there is."""

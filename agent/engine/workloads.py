@@ -463,6 +463,14 @@ class Workloads:
         context.remember_heal(case.key, again)
         return True
 
+    def resume(self, key: WorkloadKey, why: str) -> None:
+        """End a halt because a person says so: what is stale is recycled again, canary first."""
+        context, heal = self.context, self.context.memory.heals[key]
+        if heal.halt is not None:
+            context.tell(HaltEnded, workload=key, reason=heal.halt.reason, why=why)
+            context.remember_heal(key, replace(heal, halt=None, tries=None, canary_passed=False, key=""))
+            context.world.dirty_workloads.add(key)
+
     def _finish(self, case: RecycleCase) -> bool:
         context, heal = self.context, case.heal
         assert heal is not None

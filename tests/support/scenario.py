@@ -288,7 +288,11 @@ class Scenario:
         """Start the command. ``fresh``: by an interpreter of its own, in place of a fork of one that is warm."""
         self._pid = Future()
         given = list(arguments)
-        if self._policy and given[0] in ("run", "once", "scan", "explain") and "--policy" not in given:
+        if (
+            self._policy
+            and given[0] in ("run", "once", "scan", "explain", "heal", "resume")
+            and "--policy" not in given
+        ):
             given += ["--policy", str(self._policy)]
         name = f"agent-{len(self.processes)}"
         process = AgentProcess(given, {**self.environment, **environment}, self.directory, name, fresh=fresh)

@@ -1,0 +1,144 @@
+"""`heal` and `resume`: put the question to the leader and follow its answer; act under the Lease where nobody leads.
+
+The question is a ConfigMap in the agent's namespace (``agent.ledger.requests``). Who asks needs no key and no right but
+to create, read and delete those; what may be done is decided where it is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import socket
+from collections.abc import Callable
+from typing import TextIO
+
+from agent.clock import Clock
+from agent.cluster.connection import Connection
+from agent.cluster.decode import BadAnswer
+from agent.cluster.errors import ApiProblem, Unreachable
+from agent.cluster.lease import read_lease
+from agent.cluster.stored import Stored, list_stored, read_stored
+from agent.cluster.writer import Writer
+from agent.leadership import LEASE_NAME, Leadership, identity
+from agent.ledger import requests
+from agent.ledger.requests import Answer, Request, State
+from agent.making import Maker
+from agent.model import ObjectKey
+from agent.report.words import escape
+
+CODES: dict[State, int] = {"done": 0, "remains": 2, "failed": 1, "accepted": 1}
+_LOOK = 0.25
+_HEARD_WITHIN = 5.0
+"""Seconds after which a question that nobody has taken up makes us look whether anybody leads."""
+_GIVE_UP = 45.0
+
+Complain = Callable[[str, str, str], int]
+
+
+def who() -> str:
+    """Who asks, as far as this machine can tell: for the log, not for any right."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return socket.gethostname()
+
+
+class Asking:
+    """One question, from its first word to the exit code."""
+
+    def __init__(self, maker: Maker, namespace: str, clock: Clock, out: TextIO, complain: Complain) -> None:
+        self._maker, self._namespace, self._clock = maker, namespace, clock
+        self._out, self._complain = out, complain
+        self._conn: Connection = maker.conn
+        self._writer = Writer(self._conn)
+        self._seen = 0
+
+    def ask(self, request: Request, deadline: float) -> int:
+        """Put it, follow it to its end; the exit code. Raises ApiProblem, Unreachable, BadAnswer."""
+        if not self._led():
+            return self._alone(request, deadline)
+        self._tidy()
+        stored = self._writer.create_stored(requests.asked(self._namespace, request))
+        try:
+            answer = self._follow(stored, self._clock.monotonic() + deadline)
+        finally:
+            with contextlib.suppress(ApiProblem, Unreachable):
+                self._writer.delete_stored("configmaps", stored.key, uid=stored.uid)
+        if answer is None:
+            return self._alone(request, deadline)
+        return CODES[answer.state]
+
+    def _led(self) -> bool:
+        record = read_lease(self._conn, ObjectKey(self._namespace, LEASE_NAME))
+        return record is not None and record.holder != ""
+
+    def _follow(self, stored: Stored, ends: float) -> Answer | None:
+        """The last answer; None: nobody takes it up, so whoever asks may act."""
+        began = self._clock.monotonic()
+        while True:
+            there = read_stored(self._conn, "configmaps", stored.key)
+            answer = requests.answer_of(there) if there is not None else None
+            if answer is not None:
+                self._print(answer)
+                if answer.ended:
+                    return answer
+            now = self._clock.monotonic()
+            if now > ends or there is None:
+                self._complain("no end of it", "the leader goes on", "see explain")
+                return answer or Answer(state="failed", by="")
+            if answer is None and now - began > _HEARD_WITHIN:
+                lease = Leadership(self._conn, self._namespace, identity())
+                if lease.acquire(now + _GIVE_UP):
+                    lease.stop()
+                    return None
+                if now - began > _GIVE_UP:
+                    step = "it may be an older version, or may not watch ConfigMaps in its namespace"
+                    self._complain("no answer", f"{lease.holder} holds the Lease and does not take it up", step)
+                    return Answer(state="failed", by=lease.holder)
+            self._conn.clock.wait(self._conn.stopping, _LOOK)
+
+    def _print(self, answer: Answer) -> None:
+        first = answer.cut
+        for number, line in enumerate(answer.lines, first):
+            if number >= self._seen:
+                self._say(line)
+        self._seen = max(self._seen, first + len(answer.lines))
+
+    def _say(self, line: str) -> None:
+        self._out.write(escape(line) + "\n")
+        self._out.flush()
+
+    def _alone(self, request: Request, deadline: float) -> int:
+        """Nobody leads: do it here, under the Lease; a dry run needs none."""
+        if request.dry_run and request.kind == "heal":
+            agent = self._maker.begin("read")
+            following = agent.once(deadline, request, tell=self._say)
+            agent.close()
+            return CODES[following.state] if following is not None else 1
+        lease = Leadership(self._conn, self._namespace, identity())
+        try:
+            if not lease.acquire(self._clock.monotonic() + _GIVE_UP):
+                trouble = lease.trouble
+                where = f"{trouble.cause}: {trouble.detail}" if trouble is not None else f"{lease.holder} holds it now"
+                return self._complain("the Lease", where, "ask again")
+            self._say("nobody holds the Lease: done from here")
+            agent = self._maker.begin("heal", lambda: lease.leading, lease.me)
+            try:
+                following = agent.once(deadline, request, tell=self._say)
+            finally:
+                agent.close()
+            return CODES[following.state] if following is not None else 1
+        finally:
+            lease.stop()
+
+    def _tidy(self) -> None:
+        """Remove what others asked, were answered, and have not taken away."""
+        with contextlib.suppress(ApiProblem, Unreachable, BadAnswer):
+            now = self._conn.server_now()
+            for stored in list_stored(self._conn, "configmaps", self._namespace, label_selector=requests.SELECTOR):
+                answer = requests.answer_of(stored)
+                if answer is None or not answer.ended:
+                    continue
+                with contextlib.suppress(requests.Unusable):
+                    if now - requests.request_of(stored).at > requests.KEPT:
+                        self._writer.delete_stored("configmaps", stored.key, uid=stored.uid)
