@@ -25,15 +25,14 @@ from agent.engine.asked import Following, Questions
 from agent.engine.context import Context
 from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
-from agent.engine.vaults import Sweeper, VaultAnswer
+from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
 from agent.events import Event, LeadershipChanged, PolicyChanged, Troubled
 from agent.inquiries import Inquiries
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
-from agent.model import ObjectKey, Pod, SourceState, Trouble
+from agent.model import ObjectKey, Pod, Trouble
 from agent.policy import PolicyFile
-from agent.vault.client import VaultClient
 
 MANAGED = "reconcile.external-secrets.io/managed=true"
 """ESO's label on the Secrets that it writes: no other Secret of the cluster is ever read."""
@@ -52,7 +51,6 @@ LONGEST_SLEEP = 5.0
 ASKED_NAP = 0.3
 """Seconds between two looks while somebody waits for an answer."""
 Access = Literal["read", "heal"]
-MakeVault = Callable[[str, float], VaultClient]
 
 
 class Stopped(Exception):
@@ -83,10 +81,9 @@ class Agent:
     ) -> None:
         """Reads the installation's key and the ledger. Raises ApiProblem, Unreachable, BadAnswer."""
         self.settings, self.conn, self.policy_file, self.clock = settings, conn, policy, clock
-        self._make_vault = make_vault
         self.subscribers = list(subscribers)
         self.inbox: Inbox = queue.SimpleQueue()
-        self._sweepers: dict[str, Sweeper] = {}
+        self._sweepers = Sweepers(make_vault, self.inbox.put, clock)
         self._reflectors: list[Reflector] = []
         self._versions: dict[Scope, str] = {}
         self._awaited: set[str] = set()  # vaults that must answer before pending Secrets are taken in
@@ -105,9 +102,10 @@ class Agent:
         observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
         self.context = Context(
             conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
-            clock=clock, emit=self._emit, ask_vault=self._ask_vault, stopping=self.stopping, leading=leading,
+            clock=clock, emit=self._emit, ask_vault=self._sweepers.ask, stopping=self.stopping, leading=leading,
         )  # fmt: skip
         self.context.fingerprints = self.installation.fingerprints
+        self._sweepers.known, self._sweepers.policy = memory.sources, policy.current
         self.engine = Engine(self.context, self.inbox, me)
         self._inquiries: Inquiries | None = None
         self.engine.acting = settings.access == "heal"
@@ -142,12 +140,11 @@ class Agent:
                     # A vault's answer explains a Secret only if it is newer; all the rest can be read meanwhile.
                     self.engine.take_in()
                     for host, names in sorted(self.engine.wanted().items()):
-                        looks.append(sweeps.submit(self._sweeper(host).look, frozenset(names), ends))
+                        looks.append(sweeps.submit(self._sweepers.of(host).look, frozenset(names), ends))
             while wait(looks, timeout=0.2).not_done and not self.stopping.is_set():
                 pass
             if self.stopping.is_set():
-                for sweeper in self._sweepers.values():
-                    sweeper.stop()
+                self._sweepers.stop()
                 raise Stopped
             for look in looks:
                 self.inbox.put(look.result())
@@ -227,8 +224,7 @@ class Agent:
         """End all threads."""
         if self._inquiries is not None:
             self._inquiries.stop()
-        for sweeper in self._sweepers.values():
-            sweeper.stop()
+        self._sweepers.stop()
         for reflector in self._reflectors:
             reflector.begin_stop()
         for reflector in self._reflectors:
@@ -258,7 +254,7 @@ class Agent:
             self._answered.clear()
             self._awaited = set(self.engine.wanted())
             for host, names in self.engine.wanted().items():
-                self._ask_vault(host, frozenset(names))
+                self._sweepers.ask(host, frozenset(names))
         self._awaited -= {host for host in self._awaited if host in self._answered}
         if not self._awaited:
             self.engine.settle()
@@ -290,12 +286,12 @@ class Agent:
             self.engine.prune()
             self.engine.full()
         for host, names in self.engine.wanted().items():
-            self._ask_vault(host, frozenset(names))
+            self._sweepers.ask(host, frozenset(names))
 
     def _reload_policy(self) -> None:
         before = self.policy_file.problem
         if self.policy_file.reload_if_changed():
-            self.context.policy = self.policy_file.current
+            self.context.policy = self._sweepers.policy = self.policy_file.current
             self.engine.full()
             self.context.tell(PolicyChanged, valid=True, digest=self.policy_file.current.digest)
         elif str(self.policy_file.problem) != str(before):
@@ -351,26 +347,7 @@ class Agent:
             )
             self._reflectors.append(reflector)
             reflector.start()
-        for sweeper in self._sweepers.values():
-            sweeper.start()
-
-    def _sweeper(self, host: str) -> Sweeper:
-        """The vault's sweeper, made at first use."""
-        sweeper = self._sweepers.get(host)
-        if sweeper is None:
-            rates = [rule.requests_per_second for rule in self.context.policy.vaults if rule.host == host]
-            client = self._make_vault(host, rates[0] if rates else 20.0)
-            sweeper = self._sweepers[host] = Sweeper(client, self.inbox.put, self.clock)
-            sweeper.learn(self._states(host))
-        return sweeper
-
-    def _states(self, host: str) -> dict[str, SourceState]:
-        return {key.name: known.state for key, known in self.context.memory.sources.items() if key.vault == host}
-
-    def _ask_vault(self, host: str, names: frozenset[str]) -> None:
-        sweeper = self._sweeper(host)
-        sweeper.start()
-        sweeper.ask(names)
+        self._sweepers.start()
 
     def _emit(self, event: Event) -> None:
         for subscriber in self.subscribers:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from agent.clock import Clock
 from agent.engine.world import World
-from agent.memory import VersionSeen
+from agent.memory import SourceMemory, VersionSeen
 from agent.model import SourceKey, SourceState, Trouble, VaultView
 from agent.policy import Policy
 from agent.vault.client import VaultClient
@@ -97,6 +97,47 @@ class Sweeper:
                 self._wake.clear()
             if names and not self._stopping:
                 self._sink(self.look(names))
+
+
+MakeVault = Callable[[str, float], VaultClient]
+"""By host, and requests a second."""
+
+
+class Sweepers:
+    """One sweeper for each vault that was ever asked for."""
+
+    def __init__(self, make: MakeVault, sink: Callable[[VaultAnswer], None], clock: Clock) -> None:
+        self._make, self._sink, self._clock = make, sink, clock
+        self._by_host: dict[str, Sweeper] = {}
+        self.policy = Policy()
+        self.known: Mapping[SourceKey, SourceMemory] = {}
+        """What the ledger remembers."""
+
+    def of(self, host: str) -> Sweeper:
+        """The vault's, made at first use."""
+        sweeper = self._by_host.get(host)
+        if sweeper is None:
+            rates = [rule.requests_per_second for rule in self.policy.vaults if rule.host == host]
+            client = self._make(host, rates[0] if rates else 20.0)
+            sweeper = self._by_host[host] = Sweeper(client, self._sink, self._clock)
+            sweeper.learn({key.name: known.state for key, known in self.known.items() if key.vault == host})
+        return sweeper
+
+    def ask(self, host: str, names: frozenset[str]) -> None:
+        """Look at these secrets of a vault soon, in its own thread."""
+        sweeper = self.of(host)
+        sweeper.start()
+        sweeper.ask(names)
+
+    def start(self) -> None:
+        """Begin the threads of all that there are."""
+        for sweeper in self._by_host.values():
+            sweeper.start()
+
+    def stop(self) -> None:
+        """End all; sweeps under way are given up."""
+        for sweeper in self._by_host.values():
+            sweeper.stop()
 
 
 def wanted_sources(world: World, policy: Policy) -> dict[str, set[str]]:

@@ -52,7 +52,8 @@ def test_s38_fifty_replicas_go_canary_first_then_in_batches_of_max_unavailable()
         s.cycles(agent, 2)
 
         assert stages(agent, "backend") == [("canary", 1), *[("batch", BATCH)] * 4, ("batch", 9)]
-        assert _fewest_ready(s) == REPLICAS - BATCH
+        # Each eviction is reserved by itself, so the first pods of a batch may be back before its last one goes.
+        assert REPLICAS - BATCH <= _fewest_ready(s) < REPLICAS - 1
         assert len(s.evicted(NS)) == REPLICAS
         assert set(s.evicted(NS)) == old
         assert s.writes()[0] == ("patch", "externalsecrets", "", f"{NS}/app-secrets")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from support.scenario import Scenario
@@ -179,7 +180,7 @@ def test_s43_what_is_no_request_is_answered_as_such_and_stops_nothing() -> None:
             return requests.answer_of(Stored(kind="configmaps", key=ObjectKey(AGENT_NAMESPACE, "odd"), data=data))
 
         for number in range(4):
-            s.wait(lambda number=number: answer(number), why="an answer")
+            s.wait(partial(answer, number), why="an answer")
             found = answer(number)
             assert found is not None
             assert found.state == "failed"
