@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _scan_parser(commands)
     _explain_parser(commands)
     _asking_parsers(commands)
+    _doctor_parser(commands)
     from agent.policy import cli as policy_cli
     from agent.sandbox import cli as sandbox_cli
 
@@ -137,6 +138,16 @@ def _asking_parsers(commands: argparse._SubParsersAction[_Parser]) -> None:
         command.add_argument("--deadline", type=_seconds, default=900.0, metavar="DURATION", help="default: 15m")
         command.set_defaults(func=_ask)
     resume.set_defaults(dry_run=False)
+
+
+def _doctor_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
+    command = commands.add_parser(
+        "doctor", help="can the agent do its work here, and what is missing; writes nothing",
+        description="Exit codes: 0 nothing is to be done (warnings allowed), 2 something is, 1 it could not look.",
+    )  # fmt: skip
+    _common(command)
+    command.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    command.set_defaults(func=_doctor)
 
 
 def _seconds(text: str) -> float:
@@ -216,6 +227,13 @@ def _explain(arguments: argparse.Namespace) -> int:
         if started.maker is None:
             return EXIT_ERROR
         return started.explain(namespace, name, arguments.output, sys.stdout)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    garbage.rest()
+    from agent.doctor.command import doctor
+
+    return doctor(arguments, sys.stdout)
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -81,6 +81,10 @@ class Clock:
         """Seconds since some moment; never goes back. For spans within this process only."""
         return time.monotonic()
 
+    def machine_now(self) -> float:
+        """Unix seconds by this machine's own clock; only to tell how far it is off, never to decide anything."""
+        return time.time()
+
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait until the event is set (True) or the seconds are over (False)."""
         return event.wait(max(0.0, seconds))

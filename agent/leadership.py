@@ -25,6 +25,8 @@ from agent.cluster.writer import Writer
 from agent.model import ObjectKey, Trouble
 
 LEASE_NAME = "secret-drift-agent"
+WHOLE_SERVER = frozenset({"unreachable", "unauthorized", "server-error", "throttled"})
+"""Causes that are not the Lease's own: whoever reads anything else says so."""
 
 
 class Pace(NamedTuple):
@@ -60,9 +62,10 @@ class Leadership:
         pace: Pace = PACE,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self.me = me
+        self.me, self.namespace = me, namespace
         self.trouble: Trouble | None = None
         """Why the Lease cannot be read or written now."""
+        self.error: Exception | None = None
         self.on_change = on_change
         self._conn, self._writer, self._clock, self._pace = conn, Writer(conn), conn.clock, pace
         self._key = ObjectKey(namespace, LEASE_NAME)
@@ -147,9 +150,9 @@ class Leadership:
                 self._look()
             except Conflict:  # somebody else was first
                 self._see(read_lease(self._conn, self._key), self._clock.monotonic())
-            self.trouble = None
+            self.trouble = self.error = None
         except (ApiProblem, Unreachable, BadAnswer) as error:
-            self.trouble = trouble_of(error)
+            self.trouble, self.error = trouble_of(error), error
 
     def _look(self) -> None:
         asked = self._clock.monotonic()

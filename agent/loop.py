@@ -9,11 +9,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from agent import garbage
+from agent import advice, garbage
 from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.decode import BadAnswer
@@ -27,7 +27,7 @@ from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
 from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
-from agent.events import Event, LeadershipChanged, PolicyChanged, Troubled
+from agent.events import Event, LeadershipChanged, PolicyChanged, Recovered, Troubled
 from agent.inquiries import Inquiries
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
@@ -89,6 +89,7 @@ class Agent:
         self._awaited: set[str] = set()  # vaults that must answer before pending Secrets are taken in
         self._answered: set[str] = set()
         self._ledger_words: list[str] = []
+        self._ledger_trouble = ""
         self._full_at = clock.monotonic()
         self.stopping = threading.Event()
         conn.server_now()
@@ -242,11 +243,23 @@ class Agent:
         except LedgerConflict:
             raise
         except LedgerProblem as error:
-            trouble = Trouble(cause="ledger", detail=f"{error}; nothing is done until it can be")
-            self.context.tell(Troubled, subject="the ledger", trouble=trouble)
+            self._ledger_fails(error)
             self.context.waits.add("the ledger")
             self.engine.full()
             self.clock.wait(self.stopping, 1.0)
+        else:
+            if self._ledger_trouble:
+                self._ledger_trouble = ""
+                self.context.tell(Recovered, subject="the ledger")
+
+    def _ledger_fails(self, error: LedgerProblem) -> None:
+        """Told once for each reason, however often it is tried."""
+        detail = f"{error}; nothing is done until it can be"
+        if isinstance(cause := error.__cause__, ApiProblem):
+            detail += f". What to do: {advice.home_step(cause.code, cause.message, self.settings.agent_namespace)}"
+        if detail != self._ledger_trouble:
+            self._ledger_trouble = detail
+            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="ledger", detail=detail))
 
     def _settle_pending(self) -> None:
         """Secrets were listed after a gap: their vaults are looked at first."""
@@ -313,38 +326,30 @@ class Agent:
 
     def _list(self, scope: Scope) -> Message:
         try:
-            listing = list_all(
-                self.conn,
-                scope.resource,
-                scope.namespace,
-                fingerprints=self.installation.fingerprints if scope.resource == "secrets" else None,
-                label_selector=MANAGED if scope.resource == "secrets" else "",
-                keep=uses_secrets if scope.resource == "pods" else None,
-                page=self.context.policy.reading.list_page_size,
-            )
+            page = self.context.policy.reading.list_page_size
+            listing = list_all(self.conn, scope.resource, scope.namespace, page=page, **self._part_of(scope))
         except (ApiProblem, Unreachable, BadAnswer) as error:
             return Malfunction(scope, trouble_of(error))
         self._versions[scope] = listing.resource_version
         return Listed(scope, listing, gap=True)
 
+    def _part_of(self, scope: Scope) -> dict[str, Any]:
+        """What of a collection is asked for and kept."""
+        if scope.resource == "secrets":
+            return {"fingerprints": self.installation.fingerprints, "label_selector": MANAGED}
+        return {"keep": uses_secrets} if scope.resource == "pods" else {}
+
     def _listen(self) -> None:
         """Take requests from now on."""
-        put = self.inbox.put
-        self._inquiries = Inquiries(self.conn, self.settings.agent_namespace, lambda there: put(Questions(there)))
+        home, put = self.settings.agent_namespace, self.inbox.put
+        self._inquiries = Inquiries(self.conn, home, lambda there: put(Questions(there)))
         self._inquiries.start()
 
     def _watch(self) -> None:
         """Follow everything from where it was read; what could not be read is tried again."""
         for scope in self._scopes():
-            reflector = Reflector(
-                self.conn,
-                scope,
-                self.inbox.put,
-                fingerprints=self.installation.fingerprints if scope.resource == "secrets" else None,
-                label_selector=MANAGED if scope.resource == "secrets" else "",
-                keep=uses_secrets if scope.resource == "pods" else None,
-                resume=self._versions.get(scope, ""),
-            )
+            resume = self._versions.get(scope, "")
+            reflector = Reflector(self.conn, scope, self.inbox.put, resume=resume, **self._part_of(scope))
             self._reflectors.append(reflector)
             reflector.start()
         self._sweepers.start()
@@ -367,6 +372,13 @@ class Agent:
             f"the installation's key, {where}, {why}: what the agent has seen cannot be compared, so these are the"
             " answers of a first look, which knows no former values"
         ]
+
+    def absent_namespaces(self) -> list[str]:
+        """Those that were asked for and do not exist (any more): that nothing drifts there says nothing."""
+        world = self.context.world
+        if ("namespaces", None) in world.troubles:
+            return []
+        return [name for name in self.settings.namespaces if name not in world.namespaces]
 
     def say_start(self) -> None:
         """What the ledger had to say when it was read; for when the subscribers are there."""

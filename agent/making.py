@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import platform
-import sys
 from collections.abc import Callable
 
-from agent import __version__
+from agent.clients import connection, vault_maker
 from agent.clock import Clock
-from agent.cluster.connection import connect
 from agent.events import Event, PolicyChanged
 from agent.loop import Access, Agent, Settings
 from agent.model import ObjectKey, WorkloadKey
@@ -20,8 +17,6 @@ from agent.report.kube import KubeEvents
 from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
 from agent.report.standby import StandBy
-from agent.vault.client import VaultClient
-from agent.vault.credentials import credential, open_session
 
 
 class Maker:
@@ -31,10 +26,7 @@ class Maker:
         """Sends nothing. Raises PolicyError, ConnectionProblem, CredentialProblem, WrongAddress."""
         self._arguments, self._clock, self._metrics = arguments, clock, metrics
         self.policy = PolicyFile(arguments.policy)
-        self.conn = connect(
-            arguments.kubeconfig, arguments.context, clock=clock, on_request=metrics.api_request,
-            user_agent=f"secret-drift-agent/{__version__} (python {platform.python_version()})",
-        )  # fmt: skip
+        self.conn = connection(arguments, clock, metrics.api_request)
         self._make_vault = vault_maker(arguments, clock, metrics)
         self._events: KubeEvents | None = None
 
@@ -89,19 +81,3 @@ class Maker:
         self._events = KubeEvents(writer, ref, enabled=writes)
         subscribers.append(self._events)
         return subscribers
-
-
-def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> Callable[[str, float], VaultClient]:
-    """Makes the client of one vault; all share one session and one identity. Raises CredentialProblem, WrongAddress."""
-    http = open_session()
-    identity = credential(arguments.vault_credential, http)
-    # Names of other secrets are for whoever sits at the terminal, not for the log of a pipeline.
-    nearest = arguments.command == "explain" and arguments.output == "tree" and sys.stdout.isatty()
-
-    def make(host: str, requests_per_second: float) -> VaultClient:
-        return VaultClient(
-            host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
-            on_request=metrics.vault_request, nearest=nearest,
-        )  # fmt: skip
-
-    return make

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
@@ -16,12 +15,13 @@ from agent.clock import Clock
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
 from agent.cluster.reader import budgets
-from agent.leadership import Leadership, identity
+from agent.complaints import complain, note, of_ledger, of_start, of_troubles, said, tell_failure
+from agent.leadership import WHOLE_SERVER, Leadership, identity
 from agent.ledger import LedgerProblem
 from agent.ledger.requests import Kind, Request
 from agent.loop import Access, Agent, Stopped
 from agent.making import Maker
-from agent.model import Budget, Finding, ObjectKey, Refusal, Trouble
+from agent.model import Budget, Finding, ObjectKey, Refusal
 from agent.plan.decisions import Refuse
 from agent.policy import PolicyError
 from agent.report import failures, log, scan
@@ -73,7 +73,7 @@ class Started:
         def begin(access: Access) -> Agent:
             return maker.begin(access, lambda: leadership.leading, leadership.me)
 
-        terms = Terms(begin, leadership, Troubles().tell)
+        terms = Terms(begin, leadership, Failing(self.arguments.agent_namespace))
         self._stops.append(terms.stop)
         try:
             terms.run(ended)
@@ -87,7 +87,7 @@ class Started:
         leadership = self._leadership()
         try:
             if not leadership.acquire(ends):
-                return _led_by_another(leadership)
+                return _led_by_another(leadership, self.arguments.agent_namespace)
             agent = self.agent = self._maker().begin("heal", lambda: leadership.leading)
             self._stops.append(agent.stop)
             agent.once(ends - self.clock.monotonic())
@@ -95,7 +95,7 @@ class Started:
         except Stopped:
             return complain("stopped", "before the comparison was complete, so nothing can be said", "run again")
         except LedgerProblem as error:
-            return complain("the ledger", str(error), "end the other agent, or run again")
+            return complain(*of_ledger(error, self.arguments.agent_namespace))
         finally:
             leadership.stop()
 
@@ -118,7 +118,7 @@ class Started:
         try:
             return asking.ask(request, deadline)
         except LedgerProblem as error:
-            return complain("the ledger", str(error), "ask again")
+            return complain(*of_ledger(error, self.arguments.agent_namespace))
 
     def scan(self, output: str, out: TextIO) -> int:
         """One comparison, nothing written."""
@@ -157,6 +157,9 @@ class Started:
 
     def _result(self, agent: Agent, output: str, out: TextIO, refusals: list[Refusal]) -> int:
         findings, now = agent.engine.all_findings(), agent.context.now
+        if output == "table" and not findings and agent.engine.troubles:
+            out.write("nothing found, but not everything could be looked at: see the errors\n")
+            return self._code(agent, findings)
         if output == "json":
             out.write(scan.scan_json(findings, refusals, now).decode())
         else:
@@ -173,8 +176,10 @@ class Started:
         return EXIT_ERROR if agent.engine.troubles else EXIT_OK
 
     def _say_troubles(self, agent: Agent) -> None:
-        for subject, trouble in sorted(agent.engine.troubles.items()):
-            complain(subject, f"{trouble.cause}: {trouble.detail}", NEXT_STEPS.get(trouble.cause, ""))
+        for complaint in of_troubles(agent.engine.troubles):
+            complain(*complaint)
+        for name in agent.absent_namespaces():
+            note(f"namespace {name} does not exist (any more): nothing was compared there")
         for line in agent.engine.malformed_now():
             complain("cannot be used", line, "")
 
@@ -182,18 +187,6 @@ class Started:
         if self.agent is None:
             raise RuntimeError("used without an agent")
         return self.agent
-
-
-NEXT_STEPS = {
-    "forbidden": "grant this identity the right, or narrow the command by --namespace",
-    "unauthorized": "renew the credentials of the kubeconfig",
-    "unreachable": "check the network, or choose another --context",
-    "not-found": "check that External Secrets Operator is installed",
-    "access-denied": "grant this identity Key Vault Reader on the vault, or see --vault-credential",
-    "credential": "see --vault-credential",
-    "throttled": "try again in a minute",
-}
-"""What to do where something could not be read, by cause."""
 
 
 def read_budgets(agent: Agent, namespace: str, notes: list[str]) -> list[Budget]:
@@ -237,30 +230,28 @@ def next_steps(agent: Agent, findings: Sequence[Finding]) -> dict[Subject, str]:
     return said
 
 
-class Troubles:
-    """What is wrong before there is an agent to say it: each once, until it is over."""
+class Failing:
+    """Says why a start fails: each reason once in a row, however often it is tried."""
 
-    def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+    def __init__(self, agent_namespace: str) -> None:
+        self._agent_namespace = agent_namespace
+        self._said = ""
 
-    def tell(self, subject: str, trouble: Trouble | None) -> None:
-        """``trouble`` None: it works."""
-        known = self._told.get(subject)
-        if trouble is None:
-            if self._told.pop(subject, None) is not None:
-                structlog.get_logger().info(f"{subject}: works again", subject=subject)
-        elif known != trouble.cause:
-            self._told[subject] = trouble.cause
-            said = escape(f"{subject}: {trouble.cause}: {trouble.detail}")
-            structlog.get_logger().warning(said, subject=subject, cause=trouble.cause)
+    def __call__(self, error: Exception | None) -> None:
+        """``error`` None: it works."""
+        line = said(of_start(error, self._agent_namespace)) if error is not None else ""
+        if line and line != self._said:
+            structlog.get_logger().error(f"{line} This is tried again until it works")
+        self._said = line
 
 
-def _led_by_another(leadership: Leadership) -> int:
+def _led_by_another(leadership: Leadership, agent_namespace: str) -> int:
     """What `once` does not do is being done; unless nobody can be known to lead."""
     trouble = leadership.trouble
-    if trouble is not None:
-        step = NEXT_STEPS.get(trouble.cause, "try again")
-        return complain("the Lease", f"{trouble.cause}: {trouble.detail}", step)
+    if trouble is not None and leadership.error is not None:
+        what, where, step = of_start(leadership.error, agent_namespace)
+        of_lease = trouble.cause not in WHOLE_SERVER
+        return complain("the Lease" if of_lease else what, f"{trouble.cause}: {where}" if of_lease else where, step)
     note(f"{leadership.holder} holds the Lease and acts: nothing is left to be done here")
     return EXIT_OK
 
@@ -275,40 +266,16 @@ def running(arguments: argparse.Namespace, registry: CollectorRegistry | None = 
     started = Started(arguments, clock, metrics)
     try:
         started.maker = Maker(arguments, clock, metrics)
-    except PolicyError as error:
-        sys.stderr.write(f"{error}\n")
-    except ConnectionProblem as error:
-        complain(error.what, error.where, error.next_step)
-    except CredentialProblem as error:
-        complain("no identity for the vaults", str(error), "set the variables, or choose another --vault-credential")
-    except WrongAddress as error:
-        complain("a wrong setting", str(error), "correct it")
+    except (PolicyError, ConnectionProblem, CredentialProblem, WrongAddress) as error:
+        tell_failure(error, arguments.agent_namespace)
     garbage.resume()  # `cli` made it rest, before the first import
     try:
         yield started
-    except Unreachable as error:
-        complain("the API server", str(error), NEXT_STEPS["unreachable"])
-        raise SystemExit(EXIT_ERROR) from None
-    except (ApiProblem, BadAnswer) as error:
-        step = "try again" if started.agent else f"let this identity read its ledger in {arguments.agent_namespace}"
-        complain("the API server", str(error), step)
+    except (ApiProblem, BadAnswer, Unreachable) as error:
+        tell_failure(error, arguments.agent_namespace)
         raise SystemExit(EXIT_ERROR) from None
     finally:
         if started.agent is not None:
             started.agent.close()
         if started.maker is not None:
             started.maker.close()
-
-
-def complain(what: str, where: str, next_step: str) -> int:
-    """One error on stderr: what, where, what to do next. Returns the exit code for it."""
-    said = f"{what}: {where.rstrip('.')}." + (
-        f" {next_step[:1].upper()}{next_step[1:].rstrip('.')}." if next_step else ""
-    )
-    sys.stderr.write(f"secret-drift-agent: {escape(said)}\n")
-    return EXIT_ERROR
-
-
-def note(text: str) -> None:
-    """Something on stderr that is no error, and that a reader of the answers must know."""
-    sys.stderr.write(f"secret-drift-agent: note: {escape(text)}\n")

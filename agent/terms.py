@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from agent import garbage
+from agent import advice, garbage
 from agent.cluster.decode import BadAnswer
-from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
-from agent.leadership import Leadership
+from agent.cluster.errors import ApiProblem, Unreachable
+from agent.events import Recovered, Troubled
+from agent.leadership import WHOLE_SERVER, Leadership
 from agent.ledger import LedgerConflict
 from agent.loop import Access, Agent
 from agent.model import Trouble
@@ -23,15 +24,16 @@ PAUSE = 5.0
 
 
 class Terms:
-    """One process's terms. ``tell`` is told once of each trouble that no agent is there to tell of."""
+    """One process's terms. ``failing`` is told why one could not begin, and by None that one could."""
 
     def __init__(
-        self, begin: Callable[[Access], Agent], leadership: Leadership, tell: Callable[[str, Trouble | None], None]
+        self, begin: Callable[[Access], Agent], leadership: Leadership, failing: Callable[[Exception | None], None]
     ) -> None:
-        self._begin, self._leadership, self._tell = begin, leadership, tell
+        self._begin, self._leadership, self._failing = begin, leadership, failing
         self._stopping = threading.Event()
         self._agent: Agent | None = None
         self._leads = False
+        self._told = ""  # the cause for which the Lease cannot be had
         leadership.on_change = self._changed
 
     def run(self, on_cycle: Callable[[float], None]) -> None:
@@ -39,7 +41,6 @@ class Terms:
         self._leadership.start()
         try:
             while not self._stopping.is_set():
-                self._tell("the Lease", self._leadership.trouble)
                 if not self._term(on_cycle):
                     self._leadership.clock.wait(self._stopping, PAUSE)
         finally:
@@ -58,16 +59,18 @@ class Terms:
         try:
             agent = self._begin("heal" if leads else "read")
         except (ApiProblem, Unreachable, BadAnswer) as error:
-            self._tell("the ledger", trouble_of(error))
+            self._failing(error)
             return False
         self._agent = agent
         try:
-            self._tell("the ledger", None)
+            self._failing(None)
+            self._tell_lease(agent)
             if self._leadership.leading is not leads or self._stopping.is_set():
                 return True
             agent.run(on_cycle, self._leadership.holder)
         except LedgerConflict as error:
-            self._tell("the ledger", Trouble(cause="conflict", detail=f"{error}; it is read anew"))
+            trouble = Trouble(cause="conflict", detail=f"{error}; it is read anew")
+            agent.context.tell(Troubled, subject="the ledger", trouble=trouble)
             return not self._leadership.leading
         finally:
             self._agent = None
@@ -78,7 +81,27 @@ class Terms:
 
     def _changed(self) -> None:
         """Called by the Lease's thread."""
-        self._tell("the Lease", self._leadership.trouble)
         agent = self._agent
-        if agent is not None and self._leadership.leading is not self._leads:
+        if agent is None:
+            return
+        self._tell_lease(agent)
+        if self._leadership.leading is not self._leads:
             agent.stop()
+
+    def _tell_lease(self, agent: Agent) -> None:
+        """Why this process cannot lead, once for each cause; what keeps everything from us is told by all else."""
+        trouble = self._leadership.trouble
+        cause = trouble.cause if trouble is not None and trouble.cause not in WHOLE_SERVER else ""
+        if trouble is not None and cause and cause != self._told:
+            told = Trouble(cause=cause, detail=self._with_advice(trouble))
+            agent.context.tell(Troubled, subject="the Lease", trouble=told)
+        elif self._told and trouble is None:
+            agent.context.tell(Recovered, subject="the Lease")
+        self._told = cause if trouble is not None else ""
+
+    def _with_advice(self, trouble: Trouble) -> str:
+        error = self._leadership.error
+        if not isinstance(error, ApiProblem):
+            return trouble.detail
+        step = advice.home_step(error.code, error.message, self._leadership.namespace)
+        return f"{trouble.detail.rstrip('.')}. {step[:1].upper()}{step[1:]}"

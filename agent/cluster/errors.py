@@ -5,6 +5,7 @@ No error text here ever holds a body, nor what one says beyond ``agent.cluster.w
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from agent.cluster import words
 from agent.model import Trouble
 
 _LONGEST = 400
+_OPENSSL = re.compile(r"\[SSL(?:: \w+)?\] |\s*\(_ssl\.c:\d+\)")
 _NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
 
@@ -135,12 +137,18 @@ def unreachable(host: str, error: Exception, read_timeout: float) -> Unreachable
         case urllib3.exceptions.ConnectTimeoutError():
             detail = f"{where} does not accept the connection in time"
         case urllib3.exceptions.SSLError():
-            detail = f"TLS to {where} fails: {' '.join(str(error).split())[:200]}"
+            detail = f"TLS to {where} fails: {_tls_words(str(error))}"
         case urllib3.exceptions.ReadTimeoutError():
             detail = f"{where} sent nothing for {read_timeout:g} s"
         case _:
             detail = f"{where} closed the connection without a whole answer ({type(error).__name__})"
     return Unreachable(detail, maybe_applied=not isinstance(error, _NEVER_SENT))
+
+
+def _tls_words(text: str) -> str:
+    """What OpenSSL says, without its code and the line of its source."""
+    said = _OPENSSL.sub("", " ".join(text.split()))
+    return said.strip()[:200] or "it cannot be set up"
 
 
 def _bounded(text: str) -> str:

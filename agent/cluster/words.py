@@ -26,11 +26,15 @@ _USER = r"[A-Za-z0-9:._/@#-]{1,253}"
 _WHAT = rf'[a-z][a-z.-]{{0,100}}(?: "{_NAME}")?'
 _WHERE = rf'(?: in API group "[a-z0-9.-]{{0,100}}")?(?: in the namespace "{_NAME}"| at the cluster scope)?'
 
+_COUNT = r"(?:count/)?(?:configmaps|secrets|pods|services|persistentvolumeclaims)=\d{1,9}"
+_COUNTED = rf"{_COUNT}(?:,{_COUNT}){{0,5}}"
+
 _MESSAGES = tuple(
     re.compile(form)
     for form in (
         rf'{_WHAT} is forbidden: User "{_USER}" cannot [a-z]{{1,20}} resource "[a-z/]{{1,100}}"{_WHERE}',
-        rf"{_WHAT} is forbidden: exceeded quota: {_NAME}",
+        rf"{_WHAT} is forbidden: exceeded quota: {_NAME}"
+        rf"(?:, requested: {_COUNTED}, used: {_COUNTED}, limited: {_COUNTED})?",
         rf"{_WHAT} is forbidden: unable to create new content in namespace {_NAME} because it is being terminated",
         rf"{_WHAT} (?:not found|already exists)",
         rf'[A-Z][A-Za-z.-]{{0,100}} "{_NAME}" is invalid',

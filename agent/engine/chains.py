@@ -353,7 +353,9 @@ class Chains:
             if isinstance(error, Unreachable) and error.maybe_applied:
                 return  # perhaps written: looked for until the time is up
             self._set(es.key, replace(context.chain_memory(es.key), sync=None))
-            if not isinstance(error, Conflict):
+            if isinstance(error, ApiProblem) and error.code == 404:
+                context.world.drop("externalsecrets", es)  # gone meanwhile, perhaps with its namespace
+            elif not isinstance(error, Conflict):
                 context.tell(Troubled, subject=f"force-sync of {es.key}", trouble=trouble_of(error))
             return
         self._set(es.key, replace(context.chain_memory(es.key), sync=replace(attempt, written=True)))

@@ -9,14 +9,17 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterable
 
-from agent.cluster.decode import Malformed
-from agent.cluster.reflector import Listed, Message
+from agent import advice
+from agent.cluster.decode import BadAnswer, Malformed
+from agent.cluster.discovery import eso_served
+from agent.cluster.errors import ApiProblem, Unreachable
+from agent.cluster.reflector import Listed, Message, Scope
 from agent.cluster.reflector import Malfunction as Lost
 from agent.cluster.reflector import Recovered as Found
 from agent.engine.asked import Asked, Questions
 from agent.engine.chains import Chains
 from agent.engine.context import Context
-from agent.engine.observe import not_installed
+from agent.engine.observe import ESO, no_eso, not_installed
 from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
@@ -44,6 +47,8 @@ class Engine:
         self._sources: dict[SourceKey, set[ObjectKey]] = {}
         self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
         self._troubles: dict[str, Trouble] = {}
+        self._untold: list[tuple[str, str]] = []  # (subject, cause) of troubles that are new
+        self._without_eso: set[Scope] = set()  # collections of ESO's kinds that are not served
         self._stores = Stores(context)
         self._saved_at = 0.0
         self._beat_at = 0.0
@@ -65,6 +70,7 @@ class Engine:
             try:
                 message = self.inbox.get_nowait()
             except queue.Empty:
+                self._tell_troubles()
                 return
 
     def settle(self) -> None:
@@ -251,10 +257,28 @@ class Engine:
                         context.world.dirty_workloads.add(workload)
 
     def _say_trouble(self, message: Message) -> None:
-        if isinstance(message, Lost) and not not_installed(message):
+        if isinstance(message, Lost) and no_eso(message):
+            self._without_eso.add(message.scope)
+            self._tell_trouble(ESO, self._eso_trouble())
+        elif isinstance(message, Lost) and not not_installed(message):
             self._tell_trouble(str(message.scope), message.trouble)
         elif isinstance(message, Found | Listed):
             self._tell_trouble(str(message.scope), None)
+            self._without_eso.discard(message.scope)
+            if not self._without_eso:
+                self._tell_trouble(ESO, None)
+
+    def _eso_trouble(self) -> Trouble:
+        """What is wrong with ESO, whose kinds are not served: told once for all of them."""
+        known = self._troubles.get(ESO)
+        if known is not None:
+            return known
+        try:
+            served = eso_served(self.context.conn)
+        except (ApiProblem, Unreachable, BadAnswer):
+            return Trouble(cause="no-eso", detail="its kinds are not served")
+        lacking = sorted({scope.resource for scope in self._without_eso} - served.resources)
+        return Trouble(cause="no-eso", detail=advice.no_eso(served.versions, lacking))
 
     def _tell_trouble(self, subject: str, trouble: Trouble | None) -> None:
         known = self._troubles.get(subject)
@@ -263,7 +287,14 @@ class Engine:
                 self.context.tell(Recovered, subject=subject)
         elif known is None or known.cause != trouble.cause:
             self._troubles[subject] = trouble
-            self.context.tell(Troubled, subject=subject, trouble=trouble)
+            self._untold.append((subject, trouble.cause))
+
+    def _tell_troubles(self) -> None:
+        """What one cause keeps from us in one place is told once."""
+        for subject, first in advice.together(self._untold):
+            if (trouble := self._troubles.get(first)) is not None:
+                self.context.tell(Troubled, subject=subject, trouble=trouble)
+        self._untold.clear()
 
     def malformed(self, found: Malformed) -> None:
         """Tell of one object that cannot be used."""

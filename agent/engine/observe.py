@@ -288,6 +288,15 @@ OPTIONAL_KINDS = frozenset({"pushsecrets"})
 """Custom resources that a cluster with ESO may do without."""
 
 
+ESO = "External Secrets Operator"
+_ESO_KINDS = frozenset({"externalsecrets", "secretstores", "clustersecretstores"})
+
+
+def no_eso(message: Malfunction) -> bool:
+    """The collection is not served though no ESO that the agent can work with is without it."""
+    return message.scope.resource in _ESO_KINDS and message.trouble.cause == "not-found"
+
+
 def not_installed(message: Malfunction) -> bool:
     """The collection is not served because its kind is not installed: then there are no such objects."""
     return message.scope.resource in OPTIONAL_KINDS and message.trouble.cause == "not-found"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import singledispatch
 
+from agent import advice
 from agent import events as ev
 from agent.model import Finding, Kind, Link, Refusal
 from agent.times import ago, stamp
@@ -252,7 +253,8 @@ def _(event: ev.RefusalEnded) -> str:
 
 @phrase.register
 def _(event: ev.Troubled) -> str:
-    return f"{event.subject}: {event.trouble.cause}: {event.trouble.detail}"
+    trouble = event.trouble
+    return _joined(f"{event.subject}: {trouble.cause}: {trouble.detail}", advice.step(trouble.cause, trouble.detail))
 
 
 @phrase.register

@@ -78,6 +78,21 @@ class VaultClient:
         """End waits; reads under way come back with the trouble ``stopped``."""
         self._pipe.close()
 
+    def knock(self, deadline: float) -> Trouble | None:
+        """Ask for one entry of the list: why the vault cannot be looked at, None if it can. Never raises for that.
+
+        ``deadline`` is a moment of ``clock.monotonic``.
+        """
+        try:
+            Page(self._pipe.get("list", "/secrets?maxresults=1", deadline), self.host)
+        except (Failed, BadPage) as error:
+            return _trouble(error)
+        return None
+
+    def clock_bounds(self) -> tuple[float, float] | None:
+        """Between which unix times the vault's own clock stands now; None before its first answer."""
+        return self._pipe.bounds()
+
     def sweep(self, wanted: frozenset[str], deadline: float) -> VaultView:
         """The state of each secret wanted (names in lower case), all or nothing; an absent name does not exist.
 

@@ -158,6 +158,11 @@ class Pipe:
             with self._time_lock:
                 self._time.observe(date, began, self.clock.monotonic())
 
+    def bounds(self) -> tuple[float, float] | None:
+        """Between which unix times the vault's clock stands now; None before its first answer."""
+        with self._time_lock:
+            return self._time.bounds(self.clock.monotonic()) if self._time.known else None
+
     def until_past(self, moments: Iterable[float], deadline: float) -> None:
         """Wait until these whole seconds of the vault's clock are over, as far as ``deadline`` allows.
 

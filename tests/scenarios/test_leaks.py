@@ -207,6 +207,52 @@ def test_commands_say_no_value_in_a_world_where_others_do() -> None:
         assert leaks(listener, planted=planted, more=FIT) == set()
 
 
+def test_doctor_says_no_value_whoever_it_asks() -> None:
+    """Vaults, the API server, webhooks and objects that quote values in every answer that `doctor` looks at."""
+    with Scenario() as s:
+        world(s)
+        s.call(s.sandbox.vaults.grant, "agent", list=True, get=True)
+        s.policy(**HEAL_ALL)
+        listener = Listener(s)
+        assert s.once().code == 0
+        planted = hostile_objects(s)
+
+        results = [s.launch("doctor").wait(), s.launch("doctor", "-o", "json", "--log-level", "debug").wait()]
+        for rule in vault_faults(s, "agent"):
+            results.append(s.launch("doctor").wait())
+            assert rule.remaining == 0
+        for fault in (Fault(status=401, message=TOLD), Fault(kind="garbage", message=f"expires_in {TOLD}")):
+            s.call(s.sandbox.vaults.fault, fault, operation="token", times=1)
+            results.append(s.launch("doctor").wait())
+        for where in DOCTOR_ASKS:
+            for code in (400, 403, 422, 500):
+                struck = api_fault(s, code=code, **where)
+                results.append(s.launch("doctor", "-o", "json").wait())
+                assert not struck.remaining, where
+        for body in ODD_ANSWERS:
+            answer = FaultRule(effect="answer", code=200, user="agent", body=body)
+            s.call(s.sandbox.api.faults.add, answer)
+            results.append(s.launch("doctor").wait())
+            s.call(s.sandbox.api.faults.remove, answer)
+
+        assert {result.code for result in results} <= {0, 1, 2}
+        assert not [result.err for result in results if "error of its own" in result.err or "Traceback" in result.err]
+        assert s.asked_of_vaults() == {"list"}
+        assert leaks(listener, planted=planted, more=FIT) == set()
+
+
+DOCTOR_ASKS: tuple[dict[str, Any], ...] = (
+    {"verb": "create", "resource": "selfsubjectreviews"},
+    {"verb": "create", "resource": "selfsubjectaccessreviews"},
+    {"verb": "list", "resource": "validatingadmissionpolicies"},
+    {"verb": "list", "resource": "secretstores"},
+    {"verb": "get", "resource": "secrets"},
+    {"verb": "patch", "resource": "externalsecrets"},
+    {"verb": "create", "resource": "secrets"},
+)
+"""Requests that only `doctor` makes, or that it makes, too."""
+
+
 def failures(s: Scenario) -> set[str]:
     """The ExternalSecrets of which ESO says in an Event why they fail."""
     return {event["involvedObject"]["name"] for event in s.objects("Event", NS) if event["reason"] == "UpdateFailed"}
@@ -278,8 +324,13 @@ def test_what_is_out_of_reach_or_wrongly_set_gives_nothing_away() -> None:
             *(s.launch("scan", "--policy", path) for path in wrong_policies(s)),
             s.launch("scan", SECRET_DRIFT_AGENT_VAULT_CONNECT_TO="127.0.0.1:1"),
         ]
+        looking = [s.launch("doctor", KUBECONFIG=path) for path in (nowhere, torn)]
+        judging = [s.launch("doctor", "--policy", path) for path in wrong_policies(s)]
         assert good.wait().code == 0
         assert [process.wait().code for process in failing] == [1] * len(failing)
+        assert [process.wait().code for process in looking] == [1] * len(looking)
+        assert [process.wait().code for process in judging] == [2] * len(judging)
+        failing += [*looking, *judging]
         assert not [process.arguments for process in failing if "error of its own" in process.err]
         for fault in (Fault(status=401, message=TOLD), Fault(kind="garbage", message=f"expires_in {TOLD}")):
             s.call(s.sandbox.vaults.fault, fault, operation="token", times=1)

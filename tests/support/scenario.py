@@ -48,6 +48,7 @@ POD = "secret-drift-agent-0"
 """The pod of every agent that is not told another: one that is started again is its restarted container."""
 LISTS = {"list", "versions"}
 """What the agent may ask of a vault. Every scenario ends with a look at that."""
+_WITH_POLICY = ("run", "once", "scan", "explain", "doctor", "heal", "resume")
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -288,11 +289,7 @@ class Scenario:
         """Start the command. ``fresh``: by an interpreter of its own, in place of a fork of one that is warm."""
         self._pid = Future()
         given = list(arguments)
-        if (
-            self._policy
-            and given[0] in ("run", "once", "scan", "explain", "heal", "resume")
-            and "--policy" not in given
-        ):
+        if self._policy and given[0] in _WITH_POLICY and "--policy" not in given:
             given += ["--policy", str(self._policy)]
         name = f"agent-{len(self.processes)}"
         process = AgentProcess(given, {**self.environment, **environment}, self.directory, name, fresh=fresh)

@@ -8,6 +8,15 @@ from typing import Any
 
 from agent.sandbox.apiserver.status import StatusError, bad_request, forbidden
 
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+REVIEWS = {
+    ACCESS_REVIEWS: ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    "/apis/authentication.k8s.io/v1/selfsubjectreviews": (
+        "authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview",
+    ),
+}  # fmt: skip
+"""Questions that are asked by a POST and leave nothing behind: path -> (API group, resource, kind)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForbidRule:
@@ -61,6 +70,22 @@ def refusal(action: Action) -> StatusError:
     where = f'in the namespace "{action.namespace}"' if action.namespace else "at the cluster scope"
     why = f'User "{action.user}" cannot {action.verb} resource "{action.what}" in API group "{action.group}" {where}'
     return forbidden(action.group, action.resource, action.name, why)
+
+
+def self_subject(user: str) -> dict[str, Any]:
+    """The answer to a SelfSubjectReview: who asks."""
+    groups = ["system:authenticated"]
+    if user.startswith("system:serviceaccount:"):
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}", *groups]
+    return {
+        "kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
+        "status": {"userInfo": {"username": user, "groups": groups}},
+    }  # fmt: skip
+
+
+def review(rules: Sequence[ForbidRule], user: str, path: str, body: Any) -> dict[str, Any]:
+    """The answer to a review of the caller's own identity or rights. Raises StatusError 400."""
+    return self_review(rules, user, body) if path == ACCESS_REVIEWS else self_subject(user)
 
 
 def self_review(rules: Sequence[ForbidRule], user: str, body: Any) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from agent.sandbox.apiserver.access import REVIEWS
 from agent.sandbox.apiserver.audit import AuditEntry
 from agent.sandbox.apiserver.faults import FaultRule
 from agent.sandbox.apiserver.routes import route, verb_of
 from agent.sandbox.apiserver.status import StatusError, too_large
 
 MAX_BODY = 3 * 1024 * 1024
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 def entry_of(request: web.BaseRequest, body: bytes, tokens: Mapping[str, str], now: float) -> AuditEntry:
@@ -29,8 +29,8 @@ def entry_of(request: web.BaseRequest, body: bytes, tokens: Mapping[str, str], n
         dry_run="dryRun" in query or b'"dryRun"' in body[:65536],
     )  # fmt: skip
     if (target := route(request.path)) is None:
-        resource = "selfsubjectaccessreviews" if request.path == REVIEWS else ""
-        return replace(entry, resource=resource, verb="create" if resource else entry.verb)
+        group, resource, _ = REVIEWS.get(request.path, ("", "", ""))
+        return replace(entry, group=group, resource=resource, verb="create" if resource else entry.verb)
     verb = verb_of(
         request.method,
         named=bool(target.name) and target.subresource not in ("eviction", "binding"),

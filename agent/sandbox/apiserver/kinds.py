@@ -66,6 +66,11 @@ def _custom(plural: str, kind: str, version: str = "v1", *short_names: str, name
     )  # fmt: skip
 
 
+def _admission(plural: str, kind: str) -> Kind:
+    """Kept and shown, but never asked: nothing is refused here because of it."""
+    return Kind(group="admissionregistration.k8s.io", plural=plural, kind=kind, namespaced=False, generation=True)
+
+
 _INVOLVED = tuple(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "fieldPath"))
 
 KINDS: tuple[Kind, ...] = (
@@ -111,6 +116,9 @@ KINDS: tuple[Kind, ...] = (
     Kind(
         group="coordination.k8s.io", plural="leases", kind="Lease", unconditional_update=False, create_on_update=True,
     ),
+    _admission("validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
+    _admission("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
+    _admission("validatingwebhookconfigurations", "ValidatingWebhookConfiguration"),
     _custom("externalsecrets", "ExternalSecret", "v1", "es"),
     _custom("secretstores", "SecretStore", "v1", "ss"),
     _custom("clustersecretstores", "ClusterSecretStore", "v1", "css", namespaced=False),

@@ -14,14 +14,14 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from agent.sandbox.apiserver.access import Action, ForbidRule, is_forbidden, refusal, self_review
+from agent.sandbox.apiserver.access import REVIEWS, Action, ForbidRule, is_forbidden, refusal, review
 from agent.sandbox.apiserver.audit import AuditEntry, DropRequest, Hook, Phase
 from agent.sandbox.apiserver.calls import Answer, Call, Calls, parse_json
 from agent.sandbox.apiserver.deletion import Deletion
-from agent.sandbox.apiserver.discovery import describe
+from agent.sandbox.apiserver.discovery import Served, describe
 from agent.sandbox.apiserver.faults import FaultRule, Faults
 from agent.sandbox.apiserver.gc import Collector
-from agent.sandbox.apiserver.intake import REVIEWS, entry_of, injected, read_body, scope_of
+from agent.sandbox.apiserver.intake import entry_of, injected, read_body, scope_of
 from agent.sandbox.apiserver.logs import LogProvider
 from agent.sandbox.apiserver.reads import Reads
 from agent.sandbox.apiserver.routes import route
@@ -67,6 +67,7 @@ class ApiServer:
         self.audit: list[AuditEntry] = []
         self.on_request: Hook | None = None
         self.faults = Faults(self._on_watch_fault)
+        self.served = Served()
         self.store = Store()
         self._tls = tls
         self._port = port
@@ -253,11 +254,12 @@ class ApiServer:
             return Answer(200, b"ok", "text/plain")
         if not entry.user:
             raise unauthorized()
-        if request.path == REVIEWS and request.method == "POST":
-            return Answer(201, msgspec.json.encode(self_review(self.forbid, entry.user, parse_json(body))))
+        if request.path in REVIEWS and request.method == "POST":
+            answer = review(self.forbid, entry.user, request.path, parse_json(body))
+            return Answer(201, msgspec.json.encode(answer))
         target = route(request.path)
         if target is None:
-            document = describe(request.path) if request.method == "GET" else None
+            document = describe(request.path, self.served) if request.method == "GET" else None
             if document is None:
                 raise no_route()
             return Answer(200, msgspec.json.encode(document))
@@ -269,6 +271,8 @@ class ApiServer:
         )  # fmt: skip
         if is_forbidden(self.forbid, action):
             raise refusal(action)
+        if not self.served.has(target.kind):
+            return Answer(404, b"404 page not found\n", "text/plain")
         query, partial = dict(entry.query), "as=PartialObjectMetadata" in request.headers.get("Accept", "")
         if entry.verb == "watch":
             return self._watches.start(target.kind, target.namespace, query, user=entry.user, metadata_only=partial)

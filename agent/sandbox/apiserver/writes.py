@@ -16,6 +16,7 @@ from agent.sandbox.apiserver.fieldpaths import without
 from agent.sandbox.apiserver.kinds import NAMESPACES, Kind
 from agent.sandbox.apiserver.managedfields import FieldConflicts, Manager, after_apply, after_update, given_up
 from agent.sandbox.apiserver.patching import apply_merge, merge_patch, without_nulls
+from agent.sandbox.apiserver.quota import check_quota
 from agent.sandbox.apiserver.reconcile import Write, apply_conflict, check_namespace, check_type, meaning, reconciled
 from agent.sandbox.apiserver.status import (
     Cause,
@@ -56,6 +57,7 @@ class Writes:
         obj, kind = self._newborn(write, body), write.kind
         name = obj["metadata"]["name"]
         self.require_namespace(kind, write.namespace, name)
+        check_quota(self.store, kind, write.namespace, name)
         if self.store.get(kind, write.namespace, name):
             raise already_exists(kind.group, kind.plural, name)
         obj["metadata"]["managedFields"] = after_update(kind, None, obj, self._writer(write), self.clock.rfc3339())

@@ -70,6 +70,8 @@ class KeyVault:
         self.grants = Grants()
         self.faults: list[FaultRule] = []
         self._clock = clock
+        self.ahead = 0.0
+        """Seconds by which the ``Date`` of its answers runs ahead of the world's clock."""
         self._tls = tls
         self._logins = _LOGIN_HOSTS | {suffix.lower().lstrip("."): "login.microsoftonline.com" for suffix in suffixes}
         self._vaults: dict[str, Vault] = {}
@@ -248,7 +250,7 @@ class KeyVault:
         headers = {
             **fixed,
             **reply.headers,
-            "Date": formatdate(self._clock.now(), usegmt=True),
+            "Date": formatdate(self._clock.now() + self.ahead, usegmt=True),
             "x-ms-request-id": str(uuid4()),
         }
         if client_request := request.headers.get("x-ms-client-request-id"):

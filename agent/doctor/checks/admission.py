@@ -1,0 +1,29 @@
+"""ValidatingAdmissionPolicies: what bounds the agent's writes though RBAC would let them pass. Pure."""
+
+from __future__ import annotations
+
+from agent.doctor.facts import Admission, Unseen
+from agent.doctor.lines import Line, State
+
+PREFIX = "secret-drift-agent-"
+
+
+def admission_line(found: Admission | Unseen, *, heals: bool) -> Line:
+    """Absent or unreadable they are a warning where the agent heals: nothing but itself bounds it then."""
+    if isinstance(found, Unseen):
+        said = f"whether ValidatingAdmissionPolicies bound our writes is not known: {found.why}"
+        state: State = "warning" if heals else "not-checked"
+        return _line(state, said, f"ask who may: kubectl get validatingadmissionpolicies | grep {PREFIX}")
+    if not found.names and not heals:
+        return _line("note", f"no ValidatingAdmissionPolicy {PREFIX}*: RBAC alone holds us to mode observe")
+    if not found.names:
+        said = f"no ValidatingAdmissionPolicy {PREFIX}*: RBAC alone bounds our writes, which is wide"
+        return _line("warning", said, "install those of the components in k8s/ that grant the rights")
+    if found.unbound:
+        said = f"not in force, since no binding names them: {', '.join(found.unbound)}"
+        return _line("warning", said, "install the bindings beside them in k8s/")
+    return _line("ok", f"in force: {', '.join(found.names)}")
+
+
+def _line(state: State, said: str, todo: str = "") -> Line:
+    return Line(area="rights", name="admission", state=state, said=said, todo=todo)
