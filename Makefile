@@ -28,9 +28,12 @@ test: $(READY) ## every test that needs nothing but Python
 test-crashes: $(READY) ## S29 at length: the agent is killed around each single call of each kind of heal
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/scenarios/test_s29_crashes.py --every-call $(ARGS)
 
+# What the manifests are worth is judged by a real API server.
+INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_install.py)
+
 test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
-	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rap tests/contract/server tests/scenarios $(ARGS)
+	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rap tests/contract/server $(INSTALLED) tests/scenarios $(ARGS)
 
 cluster: $(READY) ## starts a real control plane on this machine until Ctrl-C; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane run
@@ -42,24 +45,26 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/locks.py check
+	$(BIN)/hadolint Dockerfile
 
 bench: $(READY) ## measures speed and size with 10,000 chains; writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # Versions that still fit are kept; make lock ARGS=--upgrade takes the newest.
-COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) pyproject.toml
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)
 
 lock: $(READY) ## resolves the locked versions anew (needs uv and the network)
 	@command -v uv >/dev/null || { echo "make lock needs uv on the PATH; see https://docs.astral.sh/uv" >&2; exit 1; }
-	$(COMPILE) -o requirements.lock >/dev/null
-	$(COMPILE) --all-extras --group dev -o requirements-dev.lock >/dev/null
+	$(COMPILE) pyproject.toml -o requirements.lock >/dev/null
+	$(COMPILE) pyproject.toml --all-extras --group dev -o requirements-dev.lock >/dev/null
+	$(COMPILE) --no-deps --group pyproject.toml:tools -o requirements-tools.lock >/dev/null
 	@$(BIN)/python .ci/locks.py stamp
 
 clean: ## removes all that was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find agent tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements-dev.lock pyproject.toml
+$(READY): requirements-dev.lock requirements-tools.lock pyproject.toml
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    rm -rf $(VENV); \
 	    for python in $(or $(PYTHON),$(PYTHONS)); do \
@@ -75,5 +80,6 @@ $(READY): requirements-dev.lock pyproject.toml
 	fi
 	@echo "Installing the locked dependencies"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-tools.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)

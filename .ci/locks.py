@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-dev.lock")
+LOCKS = tuple(ROOT / name for name in ("requirements.lock", "requirements-dev.lock", "requirements-tools.lock"))
 MARK = "# made for the dependencies of pyproject.toml with sha256:"
 
 

@@ -40,6 +40,8 @@ _MESSAGES = tuple(
         rf'[A-Z][A-Za-z.-]{{0,100}} "{_NAME}" is invalid',
         rf"Operation cannot be fulfilled on {_WHAT}(?:: the object has been modified;"
         " please apply your changes to the latest version and try again)?",
+        rf"{_WHAT} is forbidden: ValidatingAdmissionPolicy '{_NAME}' with binding '{_NAME}' denied request"
+        rf"(?:: namespace {_NAME} is off limits: it bears the label secret-drift-agent/off-limits)?",
         rf'admission webhook "{_NAME}" denied the request',
         rf'Internal error occurred: failed calling webhook "{_NAME}"',
         "Cannot evict pod as it would violate the pod's disruption budget",

@@ -17,10 +17,19 @@ from agent.sandbox.world import AGENT_NAMESPACE
 
 NS, VAULT = "shop", "prod-kv"
 K8S = Path(__file__).parents[2] / "k8s"
-STEPS = ("sync", "recycle", "restart", "recreate")
-READS = ("get", "list", "watch")
+HEALING = ("heal", "restart", "recreate")
 Right = tuple[str, str, str]
 """(verb, API group, resource or resource/subresource)."""
+
+NOT_HERE: set[Right] = {
+    ("list", "policy", "poddisruptionbudgets"),  # where an eviction is refused without a name
+    ("get", "apps", "statefulsets"),  # the last look at a Deployment is one at these, too
+    ("get", "apps", "daemonsets"),
+    ("get", "", "events"),  # one that another process of ours has made
+    ("patch", "", "events"),  # one that happened before
+    ("list", "", "events"),  # where ESO says why it fails, and no answer of the vault does
+}
+"""Rights that this world gives no occasion to use."""
 
 
 def _rights(path: Path, kind: str) -> Iterator[Right]:
@@ -31,13 +40,15 @@ def _rights(path: Path, kind: str) -> Iterator[Right]:
                     yield from ((verb, group, resource) for verb in rule["verbs"])
 
 
-def _everywhere(*steps: str) -> set[Right]:
-    files = [K8S / "base" / "rights.yaml", *(K8S / "components" / step / "rights.yaml" for step in steps)]
+def _everywhere(*components: str) -> set[Right]:
+    files = [
+        K8S / "components" / component / "rights.yaml" for component in ("observe", "observe/cluster", *components)
+    ]
     return {right for file in files for right in _rights(file, "ClusterRole")}
 
 
 def _at_home() -> set[Right]:
-    return set(_rights(K8S / "base" / "rights.yaml", "Role"))
+    return set(_rights(K8S / "base" / "ledger.yaml", "Role"))
 
 
 def _right(entry: AuditEntry) -> Right:
@@ -48,6 +59,7 @@ def _right(entry: AuditEntry) -> Right:
 def _asked(s: Scenario) -> tuple[set[Right], set[Right]]:
     """What the agent asked for: in its own namespace, and anywhere else."""
     audit = [entry for entry in s.requests() if entry.resource]
+    assert [entry for entry in audit if entry.code == 403] == []
     ledger: set[Right] = set()
     other: set[Right] = set()
     for entry in audit:
@@ -102,14 +114,14 @@ def test_the_components_grant_what_healing_asks_for_and_no_write_that_it_does_no
         home, elsewhere = _asked(s)
 
     assert home - _at_home() == set()
-    assert elsewhere - _everywhere(*STEPS) == set()
-    unused = _everywhere(*STEPS) - elsewhere
-    assert {right for right in unused if right[0] not in READS} - {("patch", "", "events")} == set()
-    assert [right for right in unused if right[2].partition("/")[2]] == []
+    assert _at_home() - home == {("get", "", "configmaps")}, "where another process of ours has written first"
+    assert elsewhere - _everywhere(*HEALING) == set()
+    unused = _everywhere(*HEALING) - elsewhere
+    assert unused - NOT_HERE == set()
 
 
-def test_the_base_grants_what_looking_asks_for() -> None:
-    """In mode observe nothing is asked for that the base alone does not grant, also while everything drifts."""
+def test_observe_grants_what_looking_asks_for() -> None:
+    """In mode observe nothing is asked for that base and observe alone do not grant, also while everything drifts."""
     with Scenario() as s:
         _world(s)
         s.policy(mode="observe")

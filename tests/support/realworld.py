@@ -1,4 +1,4 @@
-"""A world around a real control plane: ESO's kinds, the agent's rights by its own manifests, and the actors' users."""
+"""A world around a real control plane: ESO's kinds, and the agent's account with its manifests' rights and bounds."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ _ALL_RIGHTS = ("system:masters",)
 _PLURALS = {
     "Namespace": "/api/v1/namespaces",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "ServiceAccount": f"/api/v1/namespaces/{AGENT_NAMESPACE}/serviceaccounts",
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "Role": f"/apis/rbac.authorization.k8s.io/v1/namespaces/{AGENT_NAMESPACE}/roles",
@@ -31,12 +34,19 @@ _PLURALS = {
 
 
 def manifests() -> Iterator[dict[str, Any]]:
-    """The agent's namespace and rights as the manifests give them, to the user ``agent`` of these tests."""
-    for path in [K8S / "base" / "namespace.yaml", *sorted(K8S.glob("**/rights.yaml"))]:
-        for document in yaml.safe_load_all(path.read_text()):
-            if "subjects" in document:
-                document["subjects"] = [{"kind": "User", "name": "agent", "apiGroup": "rbac.authorization.k8s.io"}]
-            yield document
+    """The agent's namespace, account, rights and bounds, as the base and all components give them."""
+    base = [K8S / "base" / f"{name}.yaml" for name in ("namespace", "account", "ledger")]
+    parts = [path for name in ("rights", "admission") for path in sorted((K8S / "components").glob(f"**/{name}.yaml"))]
+    for path in (*base, *parts):
+        yield from yaml.safe_load_all(path.read_text())
+
+
+def token(conn: Connection) -> str:
+    """One of the agent's account, as a pod of it gets."""
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    path = f"{_PLURALS['ServiceAccount']}/{AGENT_NAMESPACE}/token"
+    told = conn.request("POST", path, body=json.dumps(asked).encode())
+    return str(json.loads(told.body)["status"]["token"])
 
 
 def custom_kinds() -> Iterator[dict[str, Any]]:
@@ -75,14 +85,14 @@ def _is_served(conn: Connection, path: str) -> bool:
 @contextmanager
 def real_cluster() -> Iterator[tuple[ControlPlane, RealCluster]]:
     """A fresh control plane with everything installed, and how a world's actors reach it."""
-    known = users({name: () if name == "agent" else _ALL_RIGHTS for name in USERS})
+    known = users({name: _ALL_RIGHTS for name in USERS if name != "agent"})
     with ControlPlane(known) as plane:
         conn = connect(str(plane.kubeconfig), None, clock=Clock(), user_agent="tests")
         try:
             install(conn)
             pem = (plane.directory / "ca.pem").read_bytes()
             client = ssl.create_default_context(cadata=pem.decode())
-            tokens = {name: user.token for name, user in known.items()}
+            tokens = {name: user.token for name, user in known.items()} | {"agent": token(conn)}
             yield plane, RealCluster(url=conn.host, client=client, pem=pem, tokens=tokens)
         finally:
             conn.close()

@@ -13,7 +13,10 @@ from agent.sandbox.apiserver.audit import AuditEntry
 from agent.sandbox.apiserver.kinds import KINDS, Kind
 from agent.sandbox.client import Object, Resource
 from agent.sandbox.thread import SandboxThread
+from agent.sandbox.world import AGENT_NAMESPACE
 
+ACCOUNT = f"system:serviceaccount:{AGENT_NAMESPACE}:secret-drift-agent"
+"""As whom the agent comes to a real API server; the record of requests calls it by the name it has everywhere else."""
 _KINDS: dict[str, Kind] = {kind.kind: kind for kind in KINDS}
 
 
@@ -80,7 +83,7 @@ def _entry(event: Object) -> AuditEntry:
     query = dict(parse_qsl(address.query))
     return AuditEntry(
         at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
-        user=event["user"]["username"],
+        user="agent" if event["user"]["username"] == ACCOUNT else event["user"]["username"],
         verb=event["verb"],
         resource=target.get("resource", ""),
         group=target.get("apiGroup", ""),

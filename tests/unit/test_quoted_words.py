@@ -32,6 +32,9 @@ GET = "Microsoft.KeyVault/vaults/secrets/getSecret/action"
         "the server has received too many requests and has asked us to try again later",
         "too old resource version: 1 (2)",
         "Unauthorized",
+        "pods \"app-1\" is forbidden: ValidatingAdmissionPolicy 'secret-drift-agent-heal-pods' with binding"
+        " 'secret-drift-agent-heal-pods' denied request: namespace shop is off limits: it bears the label"
+        " secret-drift-agent/off-limits",
     ],
 )
 def test_what_the_api_server_says_of_its_own_accord_is_repeated(message: str) -> None:
@@ -46,6 +49,11 @@ def test_what_the_api_server_says_of_its_own_accord_is_repeated(message: str) ->
         (
             f'admission webhook "check.example.com" denied the request: {MARKED}',
             'admission webhook "check.example.com"',
+        ),
+        (
+            "secrets \"app\" is forbidden: ValidatingAdmissionPolicy 'theirs' with binding 'theirs' denied request:"
+            f" {MARKED}",
+            "ValidatingAdmissionPolicy 'theirs'",
         ),
         (f'Secret "app" is invalid: data[K]: Invalid value: "{MARKED}"', 'Secret "app" is invalid'),
         (f'Deployment.apps "app" is invalid: env[0]: Invalid value: "{MARKED}"', 'Deployment.apps "app" is invalid'),

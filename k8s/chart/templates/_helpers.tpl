@@ -1,0 +1,102 @@
+{{- define "agent.labels" -}}
+app.kubernetes.io/name: secret-drift-agent
+{{- end -}}
+
+{{- define "agent.selected" -}}
+{{ include "agent.labels" . }}
+app.kubernetes.io/component: {{ eq .Values.shape "deployment" | ternary "run" "once" }}
+{{- end -}}
+
+{{- define "agent.image" -}}
+{{ .Values.image.repository }}{{ with .Values.image.tag }}:{{ . }}{{ end }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
+{{- end -}}
+
+{{- /* One component's rights: a ClusterRole, or a Role in each namespace, and its binding. */ -}}
+{{- define "agent.rights" -}}
+{{- $places := .root.Values.namespaces | default (list "") -}}
+{{- range $place := $places }}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ if $place }}Role{{ else }}ClusterRole{{ end }}
+metadata:
+  name: {{ $.name }}
+  {{- with $place }}
+  namespace: {{ . }}
+  {{- end }}
+  labels: {{- include "agent.labels" $.root | nindent 4 }}
+rules: {{- $.rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: {{ if $place }}RoleBinding{{ else }}ClusterRoleBinding{{ end }}
+metadata:
+  name: {{ $.name }}
+  {{- with $place }}
+  namespace: {{ . }}
+  {{- end }}
+  labels: {{- include "agent.labels" $.root | nindent 4 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: {{ if $place }}Role{{ else }}ClusterRole{{ end }}, name: {{ $.name }}}
+subjects:
+  - {kind: ServiceAccount, name: secret-drift-agent, namespace: {{ $.root.Release.Namespace }}}
+---
+{{ end }}
+{{- end -}}
+
+{{- define "agent.arguments" -}}
+{{- range .Values.namespaces }}
+- -n
+- {{ . }}
+{{- end }}
+{{- with .Values.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* What the pods of both shapes have in common. */ -}}
+{{- define "agent.podLabels" -}}
+{{ include "agent.selected" . }}
+{{- if .Values.workloadIdentity.enabled }}
+azure.workload.identity/use: "true"
+{{- end }}
+{{- end -}}
+
+{{- define "agent.podSpec" -}}
+serviceAccountName: secret-drift-agent
+automountServiceAccountToken: true
+enableServiceLinks: false
+terminationGracePeriodSeconds: 60
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+volumes:
+  - name: policy
+    configMap: {name: secret-drift-agent-policy}
+{{- end -}}
+
+{{- define "agent.container" -}}
+image: {{ include "agent.image" . | quote }}
+{{- with .Values.image.pullPolicy }}
+imagePullPolicy: {{ . }}
+{{- end }}
+env:
+  - name: SECRET_DRIFT_AGENT_NAMESPACE
+    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+  - name: POD_NAME  # a container that is started again in its pod goes on at once
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+resources: {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+volumeMounts:
+  - {name: policy, mountPath: /etc/secret-drift-agent, readOnly: true}
+{{- end -}}

@@ -1,0 +1,89 @@
+"""kustomize and the chart install the same."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import yaml
+from k8s.rendered import IMAGE, K8S, SHAPES, STEPS, TAG, Objects, chart, kustomize, of_kind, pod_of
+from support.programs import program
+
+CLIENT = "11111111-2222-3333-4444-555555555555"
+
+
+def _comparable(objects: Objects) -> Objects:
+    """Without the Namespace, which helm makes or finds; the policy as what it says, not as it is written."""
+    kept = {key: dict(each) for key, each in objects.items() if key[0] != "Namespace"}
+    for key, each in kept.items():
+        if key[0] == "ConfigMap":
+            each["data"] = {name: yaml.safe_load(text) for name, text in each["data"].items()}
+    return kept
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("namespaces", [(), ("payments", "orders")], ids=["everywhere", "namespaced"])
+def test_both_make_the_same_objects_field_by_field(shape: str, step: str, namespaces: tuple[str, ...]) -> None:
+    """Whichever a team installs with, the objects are the same, whatever it lets the agent do."""
+    by_kustomize = _comparable(kustomize(shape, STEPS[step], namespaces))
+    by_chart = _comparable(chart(shape, STEPS[step], namespaces))
+    if namespaces:  # which the user of kustomize adds by a patch of his own
+        wanted = [word for name in namespaces for word in ("-n", name)]
+        arguments = pod_of(by_chart)["spec"]["containers"][0]["args"]
+        assert arguments[-len(wanted) :] == wanted
+        del arguments[-len(wanted) :]
+    assert sorted(by_chart) == sorted(by_kustomize)
+    for key, each in by_kustomize.items():
+        assert by_chart[key] == each, key
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_know_workload_identity(shape: str) -> None:
+    """The account names the Azure identity, and the pod asks to be given its token."""
+    values = ("--set", "workloadIdentity.enabled=true", "--set", f"workloadIdentity.clientId={CLIENT}")
+    by_chart = chart(shape, ("heal",), (), *values)
+    by_kustomize = kustomize(shape, ("heal", "workload-identity"))
+    (account,) = of_kind(by_kustomize, "ServiceAccount")
+    account["metadata"]["annotations"]["azure.workload.identity/client-id"] = CLIENT
+    assert _comparable(by_chart) == _comparable(by_kustomize)
+    assert pod_of(by_chart)["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((), "repository"),
+        (("image.repository=x",), "digest"),
+        (("image.repository=x", "image.tag=1", "heel=true"), "heel"),
+        (("image.repository=x", "image.tag=1", "restart=true"), "heal"),
+        (("image.repository=x", "image.tag=1", "policy.mode=heal"), "heal"),
+        (("image.repository=x", "image.tag=1", "workloadIdentity.enabled=true"), "clientId"),
+        (("image.repository=x", "image.tag=1", "namespaces[0]=Payments"), "namespaces"),
+    ],
+    ids=["no-image", "no-tag", "misspelt", "restart-alone", "policy-without-right", "no-identity", "bad-namespace"],
+)
+def test_the_chart_refuses_values_that_cannot_be_meant(values: tuple[str, ...], said: str) -> None:
+    """An image that is not named, a value that is not known, a step without the one it rests on: helm says so."""
+    told = [argument for value in values for argument in ("--set", value)]
+    ended = subprocess.run(
+        [program("helm"), "template", "any", K8S / "chart", *told], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    assert said in ended.stderr
+
+
+def test_an_image_is_never_invented() -> None:
+    """No file of ours says where an image comes from: it is the user's name that the pods get, and no other."""
+    for objects in (kustomize("deployment"), kustomize("cronjob"), chart("deployment"), chart("cronjob")):
+        assert [c["image"] for c in pod_of(objects)["spec"]["containers"]] == [f"{IMAGE}:{TAG}"]
+    digest = "sha256:" + "0" * 64
+    pinned = chart("deployment", (), (), "--set", f"image.digest={digest}")
+    assert pod_of(pinned)["spec"]["containers"][0]["image"] == f"{IMAGE}:{TAG}@{digest}"
+
+
+def test_the_chart_passes_its_own_linter() -> None:
+    """helm lint finds nothing."""
+    told = ["--strict", "--set", "image.repository=x,image.tag=v1"]
+    ended = subprocess.run([program("helm"), "lint", K8S / "chart", *told], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
