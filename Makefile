@@ -5,8 +5,8 @@ PYTHON ?=
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3.15 python3 python
 # Tests at once: most of them wait for somebody most of the time, so twice the cores of a small machine.
 JOBS ?= 4
-# Real control planes at once: each takes about a core while it starts, and 700 MB.
-PLANES ?= 2
+# Real control planes at once, one for each test process: 700 MB each.
+PLANES ?= 3
 # More arguments for pytest: make test ARGS="-k s01"
 ARGS ?=
 
@@ -33,7 +33,7 @@ INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_instal
 
 test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
-	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rap tests/contract/server $(INSTALLED) tests/scenarios $(ARGS)
+	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rfE tests/contract/server $(INSTALLED) tests/scenarios $(ARGS)
 
 cluster: $(READY) ## starts a real control plane on this machine until Ctrl-C; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane run
@@ -44,6 +44,7 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
+	@! command -v gofmt >/dev/null || { diff=$$(gofmt -d tests/cluster) && test -z "$$diff" || { echo "$$diff"; exit 1; }; }
 	$(BIN)/python .ci/locks.py check
 	$(BIN)/hadolint Dockerfile
 

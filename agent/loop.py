@@ -27,7 +27,7 @@ from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
 from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
-from agent.events import Event, LeadershipChanged, PolicyChanged, Recovered, Troubled
+from agent.events import Event, LeadershipChanged, PolicyChanged, Troubled
 from agent.inquiries import Inquiries
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
@@ -89,7 +89,6 @@ class Agent:
         self._awaited: set[str] = set()  # vaults that must answer before pending Secrets are taken in
         self._answered: set[str] = set()
         self._ledger_words: list[str] = []
-        self._ledger_trouble = ""
         self._full_at = clock.monotonic()
         self.stopping = threading.Event()
         conn.server_now()
@@ -247,19 +246,13 @@ class Agent:
             self.context.waits.add("the ledger")
             self.engine.full()
             self.clock.wait(self.stopping, 1.0)
-        else:
-            if self._ledger_trouble:
-                self._ledger_trouble = ""
-                self.context.tell(Recovered, subject="the ledger")
 
     def _ledger_fails(self, error: LedgerProblem) -> None:
         """Told once for each reason, however often it is tried."""
         detail = f"{error}; nothing is done until it can be"
         if isinstance(cause := error.__cause__, ApiProblem):
             detail += f". What to do: {advice.home_step(cause.code, cause.message, self.settings.agent_namespace)}"
-        if detail != self._ledger_trouble:
-            self._ledger_trouble = detail
-            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="ledger", detail=detail))
+        self.context.troubles.subject("the ledger", Trouble(cause="ledger", detail=detail))
 
     def _settle_pending(self) -> None:
         """Secrets were listed after a gap: their vaults are looked at first."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from support.realworld import Visit
 from support.scenario import Scenario
+from support.summary import table
+
+_VISIT = pytest.StashKey[Visit]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,6 +20,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Scenarios make their worlds themselves."""
     Scenario.real = bool(config.getoption("--real"))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A cluster that is not ours gets ESO's kinds, once for all workers, and loses at the end those that it got."""
+    path = session.config.getoption("--cluster")
+    if path and not hasattr(session.config, "workerinput"):
+        session.config.stash[_VISIT] = Visit(path)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What was made in a foreign cluster is taken away."""
+    if visit := session.config.stash.get(_VISIT, None):
+        visit.end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Which contracts and scenarios passed on a real API server."""
+    if config.getoption("--real") or config.getoption("--cluster"):
+        reports = [report for kind in terminalreporter.stats.values() for report in kind]
+        terminalreporter.section("on the real API server")
+        for line in table(reports):
+            terminalreporter.line(line)
 
 
 @pytest.fixture

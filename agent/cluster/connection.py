@@ -22,6 +22,7 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from agent.clock import Clock, retry_after
+from agent.cluster.credentials import Credentials
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable, problem, unreachable
 from agent.cluster.lines import LineStream
 
@@ -56,17 +57,21 @@ class Connection:
         on_request: OnRequest | None = None,
         user_agent: str,
         patience: float = 10.0,
+        reload: Callable[[], Configuration] | None = None,
     ) -> None:
-        """``patience``: seconds that a GET answered 429 or 5xx may be repeated for, where the caller does not say."""
+        """``patience``: seconds that a GET answered 429 or 5xx may be repeated for, where the caller does not say.
+
+        ``reload`` reads the configuration anew, for a token that is accepted in place of one that is no more.
+        """
         self.clock = clock
         self.stopping = threading.Event()
         self.bytes_read = 0
         self._configuration = configuration
+        self._credentials = Credentials(configuration, reload)
         self._pool = RESTClientObject(configuration).pool_manager
         self._on_request = on_request
         self._user_agent = user_agent
         self._patience = patience
-        self._token_lock = threading.Lock()
         self._jitter = random.SystemRandom()
 
     @property
@@ -188,12 +193,23 @@ class Connection:
         return Answer(response.status, response.headers, body)
 
     def _send(self, attempt: _Attempt, began: float) -> urllib3.BaseHTTPResponse:
-        headers = {"User-Agent": self._user_agent, "Accept": attempt.accept, **self._authorization()}
+        token = self._credentials.token()
+        response = self._sent(attempt, began, token)
+        if response.status == 401 and self._credentials.renewed(token):
+            response.close()
+            response = self._sent(attempt, began, self._credentials.token())
+        self.clock.observe_date(response.headers.get("Date"), began, self.clock.monotonic())
+        return response
+
+    def _sent(self, attempt: _Attempt, began: float, token: str) -> urllib3.BaseHTTPResponse:
+        headers = {"User-Agent": self._user_agent, "Accept": attempt.accept}
+        if token:
+            headers["Authorization"] = token
         if attempt.body is not None:
             headers["Content-Type"] = attempt.content_type
         url = self.host + attempt.path + ("?" + urlencode(attempt.query) if attempt.query else "")
         try:
-            response = self._pool.request(
+            return self._pool.request(
                 attempt.method,
                 url,
                 body=attempt.body,
@@ -206,25 +222,6 @@ class Connection:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             self._tell(attempt, 0, began, 0)
             raise unreachable(self.host, error, attempt.read_timeout) from error
-        self.clock.observe_date(response.headers.get("Date"), began, self.clock.monotonic())
-        return response
-
-    def _authorization(self) -> dict[str, str]:
-        """The current token. In-cluster tokens rotate and exec plugins expire; the client's hook renews both."""
-        with self._token_lock:
-            try:
-                settings = self._configuration.auth_settings().get("BearerToken")
-            except (OSError, ValueError, ConfigException) as error:
-                raise Unreachable(
-                    f"the credentials cannot be renewed: {type(error).__name__}", maybe_applied=False
-                ) from error
-        if not settings or not settings["value"]:
-            return {}
-        value = str(settings["value"]).strip()  # files of tokens often end with a line end
-        if not value.isascii() or not value.isprintable():
-            # The HTTP library would refuse it, too, and quote it.
-            raise Unreachable("the token has characters that no HTTP header can carry", maybe_applied=False)
-        return {"Authorization": value}
 
     def _count(self, size: int) -> None:
         self.bytes_read += size
@@ -272,26 +269,28 @@ def connect(
 
     Sends nothing yet. Raises ConnectionProblem.
     """
-    configuration = Configuration(connection_pool_maxsize=_POOL)
-    if kubeconfig is None and context is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
-        _load(
-            "the pod's service account",
-            "Check that automountServiceAccountToken is on.",
-            lambda: load_incluster_config(configuration),  # type: ignore[no-untyped-call]
-        )
+
+    def configured() -> Configuration:
+        configuration = Configuration(connection_pool_maxsize=_POOL)
+        if in_pod:
+            load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            load_kube_config(path, context, configuration, persist_config=False)  # type: ignore[no-untyped-call]
+        return configuration
+
+    in_pod = kubeconfig is None and context is None and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    path = os.path.expanduser(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
+    if in_pod:
+        where, next_step = "the pod's service account", "Check that automountServiceAccountToken is on."
     else:
-        path = os.path.expanduser(kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config")
-        _load(
-            path,
-            "Name another file by --kubeconfig (or KUBECONFIG), or another context by --context.",
-            lambda: load_kube_config(path, context, configuration, persist_config=False),  # type: ignore[no-untyped-call]
-        )
-    return Connection(configuration, clock=clock, on_request=on_request, user_agent=user_agent)
+        where, next_step = path, "Name another file by --kubeconfig (or KUBECONFIG), or another context by --context."
+    first = _load(where, next_step, configured)
+    return Connection(first, clock=clock, on_request=on_request, user_agent=user_agent, reload=configured)
 
 
-def _load(where: str, next_step: str, load: Callable[[], None]) -> None:
+def _load(where: str, next_step: str, load: Callable[[], Configuration]) -> Configuration:
     try:
-        load()
+        return load()
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConnectionProblem("not valid YAML", where + line, next_step) from None

@@ -24,6 +24,9 @@ from agent.model import Trouble
 
 _WATCH_SECONDS = (240, 300)
 _FIRST_PAUSE = 0.2
+_WAKING = 5
+"""Refusals in a row, about 4 s, that an API server which was out of reach may be allowed: while it starts it knows
+neither all roles nor all custom resources yet."""
 
 
 class Pace(NamedTuple):
@@ -36,7 +39,7 @@ class Pace(NamedTuple):
     longest_pause: float = 30.0
     """The cap of the backoff."""
     refused: float = 60.0
-    """Between tries while the answer is 403 or 404: nothing but a person changes that."""
+    """The same while the answer is 403 or 404: nothing but a person changes that, once it has been said for a while."""
 
 
 _PACE = Pace()
@@ -141,6 +144,7 @@ class Reflector:
         self._version = resume
         self._listed_at = self._clock.monotonic() if resume else 0.0
         self._failures = 0
+        self._refusals = 0
         self._told_cause = ""
         self._thread = threading.Thread(target=self._run, name=f"watch {scope}", daemon=True)
 
@@ -185,9 +189,10 @@ class Reflector:
                 self._failing(Trouble(cause="unreachable", detail=f"the watch breaks off again and again: {error}"))
             return self._pause(first=0.0)
         except (ApiProblem, Unreachable, BadAnswer) as error:
-            self._failing(trouble_of(error))
             if isinstance(error, ApiProblem) and error.code in (403, 404):
-                return self._pace.refused * self._random.uniform(0.9, 1.1)
+                return self._refused(trouble_of(error))
+            self._refusals = 0
+            self._failing(trouble_of(error))
             return self._pause(at_least=min(getattr(error, "retry_after", None) or 0.0, self._pace.refused))
         except Exception as error:  # noqa: BLE001 - a bug must show as a malfunction, not end the thread unseen
             self._version = ""
@@ -237,7 +242,7 @@ class Reflector:
         path, began, opened = self._resource.path(self._scope.namespace), self._clock.monotonic(), False
         try:
             with self._conn.stream(path, query=query, read_timeout=self._pace.silence) as stream:
-                opened, self._stream = True, stream
+                opened, self._stream, self._refusals = True, stream, 0
                 if self._stopping.is_set():
                     return
                 self._well()
@@ -281,6 +286,14 @@ class Reflector:
         grown = min(self._pace.longest_pause, _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 20))
         backoff = first if self._failures == 1 else grown
         return max(at_least, backoff * self._random.uniform(0.5, 1.0))
+
+    def _refused(self, trouble: Trouble) -> float:
+        """Told at once, unless the server has just come back; asked again soon at first, then ever more seldom."""
+        self._refusals += 1
+        if self._told_cause in ("", trouble.cause) or self._refusals > _WAKING:
+            self._failing(trouble)
+        pause = min(self._pace.refused, _FIRST_PAUSE * 2.0 ** min(self._refusals - 1, 20))
+        return pause * self._random.uniform(0.9, 1.1)
 
     def _failing(self, trouble: Trouble) -> None:
         if trouble.cause != self._told_cause:

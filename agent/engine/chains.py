@@ -29,7 +29,6 @@ from agent.events import (
     Synced,
     SyncRequested,
     SyncTimedOut,
-    Troubled,
 )
 from agent.memory import ChainMemory, RecreateAttempt, SourceMemory, SyncAttempt
 from agent.model import (
@@ -68,6 +67,7 @@ class Chains:
         self.told_of: set[WorkloadKey] = set()  # workloads of which a verdict ever told; all others need no look
         self.links: Counter[tuple[Link, State]] = Counter()
         self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
+        self._failing: dict[ObjectKey, str] = {}  # chain -> the call that the API server has not carried out
         self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
         self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
         self._failures = Failures(context)
@@ -257,6 +257,7 @@ class Chains:
             return True
         self.queued.discard(key)
         self.context.waits.discard(key)
+        self._calls_work(key)
         if report is not None and key in self.context.world.external_secrets:
             self.context.allow(chain=key)
         return False
@@ -352,12 +353,16 @@ class Chains:
             context.step(Step.FORCE_SYNC, "failed", str(error))
             if isinstance(error, Unreachable) and error.maybe_applied:
                 return  # perhaps written: looked for until the time is up
-            self._set(es.key, replace(context.chain_memory(es.key), sync=None))
+            # ESO was not asked: no attempt of those after which it is left alone, and the next is due after the pause.
+            tries = replace(tries, count=tries.count - 1, gave_up=False)
+            self._set(es.key, replace(context.chain_memory(es.key), sync=None, tries=tries))
+            context.world.dirty_chains.add(es.key)
             if isinstance(error, ApiProblem) and error.code == 404:
                 context.world.drop("externalsecrets", es)  # gone meanwhile, perhaps with its namespace
-            elif not isinstance(error, Conflict):
-                context.tell(Troubled, subject=f"force-sync of {es.key}", trouble=trouble_of(error))
+            else:
+                self._call_failed(es.key, f"force-sync of {es.key}", error)
             return
+        self._calls_work(es.key)
         self._set(es.key, replace(context.chain_memory(es.key), sync=replace(attempt, written=True)))
         context.step(Step.FORCE_SYNC, "done")
         context.tell(
@@ -445,9 +450,10 @@ class Chains:
             if isinstance(error, Unreachable) and error.maybe_applied:
                 return
             self._set(key, replace(context.chain_memory(key), recreate=None))
-            if not isinstance(error, Conflict):
-                context.tell(Troubled, subject=f"delete of Secret {decision.secret}", trouble=trouble_of(error))
+            context.timers.set(key, context.now + context.policy.timing.retry_backoff)
+            self._call_failed(key, f"delete of Secret {decision.secret}", error)
             return
+        self._calls_work(key)
         self._set(key, replace(context.chain_memory(key), recreate=replace(attempt, state="deleted")))
         context.step(Step.RECREATE, "done")
         context.tell(SecretDeleted, chain=key, secret=decision.secret, evidence=decision.evidence)
@@ -473,6 +479,17 @@ class Chains:
             context.tell(SecretNotBack, chain=key, secret=place, seconds=now - attempt.at)
         else:
             context.timers.set(key, now + 1)
+
+    def _call_failed(self, key: ObjectKey, subject: str, error: ApiProblem | Unreachable) -> None:
+        if not isinstance(error, Conflict):
+            self._failing[key] = subject
+            self.context.troubles.subject(subject, trouble_of(error))
+
+    def _calls_work(self, key: ObjectKey) -> None:
+        """For a chain that has been written to, or on which nothing is due any more."""
+        subject = self._failing.pop(key, None)
+        if subject is not None:
+            self.context.troubles.subject(subject, None)
 
     def _set(self, key: ObjectKey, memory: ChainMemory) -> None:
         self.context.remember_chain(key, memory)

@@ -13,6 +13,7 @@ from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.writer import Writer
 from agent.engine.observe import Observer
+from agent.engine.troubles import Troubles
 from agent.engine.world import World
 from agent.events import Event, RefusalEnded, Refused, StepDone
 from agent.fingerprint import Fingerprints
@@ -91,6 +92,7 @@ class Context:
         self.stopping = stopping  # set: finish the step in hand, begin no other
         self.cycle = 0
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
+        self.troubles = Troubles(self.tell)
         self._emit, self._ask_vault = emit, ask_vault
         self._asked: dict[SourceKey, float] = {}
         self._refusals: dict[tuple[Any, ...], tuple[Refusal, float]] = {}

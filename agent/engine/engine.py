@@ -23,7 +23,7 @@ from agent.engine.observe import ESO, no_eso, not_installed
 from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
-from agent.events import CycleEnded, DataChanged, Halted, Recovered, Troubled
+from agent.events import CycleEnded, DataChanged, Halted
 from agent.events import Malformed as MalformedEvent
 from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
 
@@ -46,8 +46,6 @@ class Engine:
         """The one chain to heal, with the workloads behind it; None: all."""
         self._sources: dict[SourceKey, set[ObjectKey]] = {}
         self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
-        self._troubles: dict[str, Trouble] = {}
-        self._untold: list[tuple[str, str]] = []  # (subject, cause) of troubles that are new
         self._without_eso: set[Scope] = set()  # collections of ESO's kinds that are not served
         self._stores = Stores(context)
         self._saved_at = 0.0
@@ -70,7 +68,7 @@ class Engine:
             try:
                 message = self.inbox.get_nowait()
             except queue.Empty:
-                self._tell_troubles()
+                self.context.troubles.flush()
                 return
 
     def settle(self) -> None:
@@ -244,7 +242,7 @@ class Engine:
         if view.trouble is None:
             for name in answer.wanted:
                 context.looked[SourceKey(view.host, name)] = view.asked_at
-        self._tell_trouble(subject, view.trouble)
+        context.troubles.subject(subject, view.trouble)
         if before is None or before.trouble != view.trouble:
             for source, chains in self._sources.items():
                 if source.vault == view.host:
@@ -257,20 +255,21 @@ class Engine:
                         context.world.dirty_workloads.add(workload)
 
     def _say_trouble(self, message: Message) -> None:
+        troubles = self.context.troubles
         if isinstance(message, Lost) and no_eso(message):
             self._without_eso.add(message.scope)
-            self._tell_trouble(ESO, self._eso_trouble())
+            troubles.subject(ESO, self._eso_trouble())
         elif isinstance(message, Lost) and not not_installed(message):
-            self._tell_trouble(str(message.scope), message.trouble)
+            troubles.collection(str(message.scope), message.trouble)
         elif isinstance(message, Found | Listed):
-            self._tell_trouble(str(message.scope), None)
+            troubles.collection(str(message.scope), None)
             self._without_eso.discard(message.scope)
             if not self._without_eso:
-                self._tell_trouble(ESO, None)
+                troubles.subject(ESO, None)
 
     def _eso_trouble(self) -> Trouble:
         """What is wrong with ESO, whose kinds are not served: told once for all of them."""
-        known = self._troubles.get(ESO)
+        known = self.context.troubles.now().get(ESO)
         if known is not None:
             return known
         try:
@@ -279,22 +278,6 @@ class Engine:
             return Trouble(cause="no-eso", detail="its kinds are not served")
         lacking = sorted({scope.resource for scope in self._without_eso} - served.resources)
         return Trouble(cause="no-eso", detail=advice.no_eso(served.versions, lacking))
-
-    def _tell_trouble(self, subject: str, trouble: Trouble | None) -> None:
-        known = self._troubles.get(subject)
-        if trouble is None:
-            if self._troubles.pop(subject, None) is not None:
-                self.context.tell(Recovered, subject=subject)
-        elif known is None or known.cause != trouble.cause:
-            self._troubles[subject] = trouble
-            self._untold.append((subject, trouble.cause))
-
-    def _tell_troubles(self) -> None:
-        """What one cause keeps from us in one place is told once."""
-        for subject, first in advice.together(self._untold):
-            if (trouble := self._troubles.get(first)) is not None:
-                self.context.tell(Troubled, subject=subject, trouble=trouble)
-        self._untold.clear()
 
     def malformed(self, found: Malformed) -> None:
         """Tell of one object that cannot be used."""
@@ -309,12 +292,16 @@ class Engine:
     @property
     def troubles(self) -> dict[str, Trouble]:
         """What cannot be read now."""
-        return dict(self._troubles)
+        return self.context.troubles.now()
 
     def _remember(self, now: float) -> None:
         if self.context.ledger.dirty and now - self._saved_at >= LEDGER_DELAY:
-            self.context.ledger.save(self.context.memory, heartbeat=True)
-            self._saved_at = self._beat_at = now
+            self._save(now)
+            self._saved_at = now
         elif now - self._beat_at >= self.context.policy.interval:
-            self.context.ledger.save(self.context.memory, heartbeat=True)
-            self._beat_at = now
+            self._save(now)
+
+    def _save(self, now: float) -> None:
+        self.context.ledger.save(self.context.memory, heartbeat=True)
+        self.context.troubles.subject("the ledger", None)
+        self._beat_at = now

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -15,6 +16,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,7 +25,15 @@ import (
 const (
 	etcdURLFile = "etcd-url"
 	readyWithin = 60 * time.Second
-	auditPolicy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n"
+	// What the control plane asks of itself is most of its traffic, and nobody's question.
+	auditPolicy = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: None, users: ["system:apiserver", "system:kube-controller-manager"]}
+  - {level: None, userGroups: ["system:serviceaccounts:kube-system"]}
+  - {level: Metadata}
+`
 )
 
 // A child dies with the thread that started it (PR_SET_PDEATHSIG): main stays on the process's first thread, which
@@ -32,7 +43,8 @@ func init() { runtime.LockOSThread() }
 // up starts the three on free loopback ports and prints the path of the admin's kubeconfig once they are ready.
 //
 // DIRECTORY then holds kubeconfig, ca.pem, audit.log (JSON lines) and a log of each of the three. If it holds
-// tokens.csv before (token,user,uid,"groups"), these users may log in as well.
+// tokens.csv before (token,user,uid,"groups"), these users may log in as well. With the flag, lines of stdin are
+// carried out (see command), each answered by one line, and the end of stdin ends it all.
 func up(arguments []string) error {
 	if len(arguments) < 1 {
 		return errors.New("usage: up DIRECTORY [--with-stdin]")
@@ -41,48 +53,34 @@ func up(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	ended := make(chan error, 8)
-	watchForTheEnd(ended, len(arguments) > 1 && arguments[1] == "--with-stdin")
-	plan, err := prepare(directory)
-	if err != nil {
+	running := &running{directory: directory, children: map[string]*child{}, ended: make(chan error, 8)}
+	defer running.stop()
+	lines := make(chan string)
+	watchForTheEnd(running.ended, lines, len(arguments) > 1 && arguments[1] == "--with-stdin")
+	if running.plan, err = prepare(directory); err != nil {
 		return err
 	}
-	children := []*exec.Cmd{}
-	defer func() {
-		for _, child := range children {
-			_ = child.Process.Kill()
-		}
-		for _, child := range children {
-			_, _ = child.Process.Wait()
-		}
-	}()
-	for _, program := range plan.programs {
-		child, err := start(directory, program)
-		if err != nil {
-			return err
-		}
-		children = append(children, child)
-		go reap(directory, child, ended)
-		if program.readyPath == "" {
-			continue
-		}
-		ready := make(chan error, 1)
-		go func() { ready <- untilReady(plan, program.readyPath) }()
-		select {
-		case err := <-ready:
-			if err != nil {
-				return err
-			}
-		case err := <-ended:
+	for _, program := range running.plan.programs {
+		if err := running.start(program); err != nil {
 			return err
 		}
 	}
-	fmt.Println(plan.kubeconfig)
-	return <-ended
+	fmt.Println(running.plan.kubeconfig)
+	for {
+		select {
+		case err := <-running.ended:
+			return err
+		case line := <-lines:
+			if err := running.command(line); err != nil {
+				return err
+			}
+			fmt.Println(line)
+		}
+	}
 }
 
 // watchForTheEnd: a signal, or (if so asked) the end of stdin, as when the caller is gone however it went.
-func watchForTheEnd(ended chan<- error, withStdin bool) {
+func watchForTheEnd(ended chan<- error, lines chan<- string, withStdin bool) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
@@ -91,7 +89,9 @@ func watchForTheEnd(ended chan<- error, withStdin bool) {
 	}()
 	if withStdin {
 		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin)
+			for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
+				lines <- scanner.Text()
+			}
 			ended <- nil
 		}()
 	}
@@ -136,6 +136,7 @@ func prepare(directory string) (*controlPlane, error) {
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + at("accounts.key"),
 		"--service-account-signing-key-file=" + at("accounts.key"),
 		"--audit-policy-file=" + at("audit-policy.yaml"), "--audit-log-path=" + at("audit.log"),
+		"--audit-log-maxsize=10000", // megabytes: never begun anew while somebody reads it
 	}
 	if _, err := os.Stat(at("tokens.csv")); err == nil {
 		apiserver = append(apiserver, "--token-auth-file="+at("tokens.csv"))
@@ -157,30 +158,99 @@ func prepare(directory string) (*controlPlane, error) {
 	}}, nil
 }
 
-func start(directory string, what program) (*exec.Cmd, error) {
-	log, err := os.Create(filepath.Join(directory, what.name+".log"))
+// running is what runs now. Its methods belong to the main goroutine: see init.
+type running struct {
+	directory string
+	plan      *controlPlane
+	children  map[string]*child
+	ended     chan error // by itself, which none should
+}
+
+type child struct {
+	process *os.Process
+	wanted  atomic.Bool // its end
+	gone    chan struct{}
+}
+
+// command is "kill NAME", "start NAME" (done when it is ready), "pause NAME" or "continue NAME" of one of the three.
+func (r *running) command(line string) error {
+	verb, name, _ := strings.Cut(line, " ")
+	if verb == "start" {
+		for _, program := range r.plan.programs {
+			if program.name == name && r.children[name] == nil {
+				return r.start(program)
+			}
+		}
+	} else if child := r.children[name]; child != nil {
+		switch verb {
+		case "kill":
+			delete(r.children, name)
+			return child.kill()
+		case "pause":
+			return child.process.Signal(syscall.SIGSTOP)
+		case "continue":
+			return child.process.Signal(syscall.SIGCONT)
+		}
+	}
+	return fmt.Errorf("cannot %q", line)
+}
+
+func (r *running) start(what program) error {
+	log, err := os.OpenFile(filepath.Join(r.directory, what.name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	child := exec.Command(self, append([]string{what.name}, what.arguments...)...)
-	child.Stdout, child.Stderr = log, log
+	command := exec.Command(self, append([]string{what.name}, what.arguments...)...)
+	command.Stdout, command.Stderr = log, log
 	// A group of its own: Ctrl-C on a terminal reaches this program alone, which ends them all.
-	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	return child, child.Start()
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := command.Start(); err != nil {
+		return err
+	}
+	started := &child{process: command.Process, gone: make(chan struct{})}
+	r.children[what.name] = started
+	go r.reap(what.name, started)
+	if what.readyPath == "" {
+		return nil
+	}
+	ready := make(chan error, 1)
+	go func() { ready <- untilReady(r.plan, what.readyPath) }()
+	select {
+	case err := <-ready:
+		return err
+	case err := <-r.ended:
+		return err
+	}
 }
 
-// reap tells when a child ends by itself: none should.
-func reap(directory string, child *exec.Cmd, ended chan<- error) {
-	if state, err := child.Process.Wait(); err == nil {
-		name := child.Args[1]
-		log, _ := os.ReadFile(filepath.Join(directory, name+".log"))
-		ended <- fmt.Errorf("%s ended (%s); it said:\n%s", name, state, log[max(0, len(log)-4000):])
+func (r *running) stop() {
+	for _, child := range r.children {
+		_ = child.kill()
 	}
+}
+
+// reap tells when a child ends by itself.
+func (r *running) reap(name string, ending *child) {
+	defer close(ending.gone)
+	if state, err := ending.process.Wait(); err == nil && !ending.wanted.Load() {
+		log, _ := os.ReadFile(filepath.Join(r.directory, name+".log"))
+		r.ended <- fmt.Errorf("%s ended (%s); it said:\n%s", name, state, log[max(0, len(log)-4000):])
+	}
+}
+
+// kill returns when the process is gone.
+func (c *child) kill() error {
+	c.wanted.Store(true)
+	if err := c.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-c.gone
+	return nil
 }
 
 func untilReady(plan *controlPlane, path string) error {

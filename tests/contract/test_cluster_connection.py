@@ -199,6 +199,22 @@ def test_a_pod_uses_its_service_account(api: Cluster, tmp_path: Path, monkeypatc
         conn.request("GET", NODES)
 
 
+def test_the_token_file_of_a_kubeconfig_is_read_again_when_its_token_is_accepted_no_more(
+    api: Cluster, tmp_path: Path
+) -> None:
+    """Whoever renews the file beside us need not restart the agent, and the request that was refused is not lost."""
+    token, path = tmp_path / "token", Path(kubeconfig(api.server.url))
+    config = yaml.safe_load(path.read_text())
+    config["users"][0]["user"] = {"tokenFile": str(token)}
+    path.write_text(yaml.safe_dump(config))
+    token.write_text("expired-token")
+    conn = connect(str(path), None, clock=Clock(), user_agent="t")
+    with pytest.raises(ApiProblem, match="401"):
+        conn.request("GET", NODES)
+    token.write_text(AGENT_TOKEN)
+    assert conn.request("GET", NODES).status == 200
+
+
 def _always_expired(module: object) -> object:
     """The client reads the token file again after a minute; here after every request."""
     import datetime

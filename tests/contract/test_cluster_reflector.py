@@ -203,6 +203,22 @@ def test_a_forbidden_collection_is_told_once_and_tried_again(api: Cluster) -> No
         follower.reflector.stop()
 
 
+def test_a_server_that_is_just_back_may_refuse_for_a_moment(api: Cluster, follow: Callable[..., Follower]) -> None:
+    """While it starts it knows no roles yet: asked again soon, and nobody is told that a right is missing."""
+    follower = follow()
+    down = fault(api, effect="drop", verb="watch")
+    fault(api, effect="break-watches")
+    follower.await_(Malfunction)
+    rule = ForbidRule(verb="watch", resource="secretstores")
+    api.loop.call(api.server.forbid.append, rule)
+    asked = watches(api)
+    api.loop.call(api.server.faults.remove, down)
+    eventually(lambda: len([entry for entry in api.asked("secretstores", "watch")[asked:] if entry.code == 403]) >= 2)
+    api.loop.call(api.server.forbid.remove, rule)
+    follower.await_(Recovered)
+    assert [told.trouble.cause for told in follower.told(Malfunction)] == ["unreachable"]
+
+
 def test_a_namespace_forbidden_leaves_the_others_alone(api: Cluster, follow: Callable[..., Follower]) -> None:
     """Each scope is followed by itself: what one namespace forbids does not touch another."""
     api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})

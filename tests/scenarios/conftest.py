@@ -50,6 +50,8 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing",
         "test_s08_a_vault_that_throttles_eso_brings_no_storm_of_force_syncs",
         "test_s28_a_pause_stops_every_write_and_says_why",
+        "test_s34_a_leader_that_falls_asleep_between_its_reservation_and_the_call_does_not_make_the_call",
+        "test_s34_without_the_right_to_the_lease_nobody_acts_and_it_is_said_once",
         "test_s44_who_started_while_nobody_looked_is_suspect_though_the_value_is_the_one_from_before",
         "test_scan_without_the_installations_key_answers_as_of_a_first_look_and_says_so",
         "test_what_is_out_of_reach_or_wrongly_set_gives_nothing_away",

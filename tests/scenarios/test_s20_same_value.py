@@ -51,8 +51,8 @@ def test_s20_a_value_that_flips_a_b_a_between_two_looks_touches_no_pod() -> None
         now = s.sandbox.clock.now()
 
         def flip() -> None:
-            s.sandbox.vaults.vault("prod-kv").set("api-key", "value-b", created=now - 20)
-            s.sandbox.vaults.vault("prod-kv").set("api-key", "value-a", created=now - 10)
+            s.sandbox.vaults.vault("prod-kv").set("api-key", "value-b", created=now - 2)
+            s.sandbox.vaults.vault("prod-kv").set("api-key", "value-a", created=now - 1)
 
         s.call(flip)
         s.wait(lambda: propagated(agent, "vault_to_secret"), why="synced")

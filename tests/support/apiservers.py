@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pytest
-from support.realworld import install, real_cluster
+from support.realworld import OURS, real_cluster
 
 from agent.clock import Clock
 from agent.cluster.connection import Connection, connect
@@ -53,7 +53,7 @@ class ApiServerWorld:
     def fresh_namespace(self) -> Iterator[str]:
         """A namespace in which pods can be made, deleted afterwards with all that is in it."""
         self.namespace = f"contract-{uuid.uuid4().hex[:12]}"
-        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": OURS}})
         if self.accounts:
             self.eventually(lambda: self.find("serviceaccounts", "default"), "the namespace has its account")
         try:
@@ -191,9 +191,8 @@ def real() -> Iterator[ApiServerWorld]:
 
 @contextmanager
 def foreign(path: str) -> Iterator[ApiServerWorld]:
-    """Any cluster, in namespaces of their own. ESO's kinds are added where they are missing, and stay."""
+    """Any cluster, in namespaces of their own, during a ``Visit``."""
     with _connected(path) as conn:
-        install(conn)
         yield ApiServerWorld(conn, compact=None, nodes=False)
 
 

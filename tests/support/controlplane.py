@@ -7,6 +7,8 @@ starts it until Ctrl-C. The program is kept outside the repository, by a hash of
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import hashlib
 import os
 import secrets
@@ -23,6 +25,7 @@ from typing import IO
 SOURCE = Path(__file__).parents[1] / "cluster"
 VERSION = "v1.36.3"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secret-drift-agent"
+_PREFIX = "control-plane-"
 _FLAGS = ("-trimpath", f"-ldflags=-X k8s.io/component-base/version.gitVersion={VERSION}")
 
 
@@ -44,6 +47,7 @@ def users(names: Mapping[str, tuple[str, ...]]) -> dict[str, User]:
     return {name: User(name, secrets.token_urlsafe(24), groups) for name, groups in names.items()}
 
 
+@functools.cache
 def program() -> Path:
     """Where the program is, or will be once it is built from the sources as they are now."""
     made_of = hashlib.sha256(" ".join(_FLAGS).encode())
@@ -77,8 +81,12 @@ class ControlPlane:
     """
 
     def __init__(self, users: Mapping[str, User] | None = None) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="control-plane-", ignore_cleanup_errors=True)
+        sweep()
+        self._temporary = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
         self.directory = Path(self._temporary.name)
+        self._lock = _locked(self.directory)
+        self.disturbed = False
+        """Whether a part of it was killed or stopped: others may wait half a minute before they look for it again."""
         self.users = dict(users or {})
         self._process: subprocess.Popen[str] | None = None
 
@@ -133,10 +141,52 @@ class ControlPlane:
             _piped(self._process, "stdout").close()
             self._process = None
         self._temporary.cleanup()
+        self._lock.close()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL ``etcd``, ``apiserver`` or ``controller-manager``; returns when it is gone."""
+        self._command(f"kill {name}")
+
+    def restart(self, name: str) -> None:
+        """Start one that was killed, on the same port and data; returns when it is ready."""
+        self._command(f"start {name}")
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._command(f"pause {name}")
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        self._command(f"continue {name}")
+
+    def _command(self, line: str) -> None:
+        self.disturbed = True
+        pipe = _piped(self._process, "stdin")
+        pipe.write(line + "\n")
+        pipe.flush()
+        if _piped(self._process, "stdout").readline().strip() != line:
+            raise RuntimeError(f"the control plane ended:\n{(self.directory / 'up.log').read_text()}")
 
     def compact(self) -> None:
         """Have etcd forget every version but the newest, as happens by itself every five minutes."""
         subprocess.run([str(program()), "compact", str(self.directory)], check=True, timeout=30)
+
+
+def sweep() -> None:
+    """Take away what test runs that were killed have left: directories whose lock nobody holds."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/lock"):
+        with contextlib.suppress(OSError), path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _locked(directory: Path) -> IO[bytes]:
+    """The directory's lock, held until it is closed: by its end this process gives it up, however it ends."""
+    fresh = directory / "lock.new"
+    lock = fresh.open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    fresh.rename(directory / "lock")  # nobody sees it unlocked
+    return lock
 
 
 def _piped(process: subprocess.Popen[str] | None, name: str) -> IO[str]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 import pytest
 import requests
 import yaml
+from support.controlplane import ControlPlane
 from support.killing import KillPoint, Request
 from support.policies import heal_policy
 from support.processes import AgentProcess, Result
@@ -62,6 +63,7 @@ class Scenario:
         self._options, self._stack = options, ExitStack()
         self._thread: SandboxThread
         self._view: View
+        self._plane: ControlPlane | None = None
         self._temporary = TemporaryDirectory(prefix="scenario-")
         self.directory = Path(self._temporary.name)
         self.processes: list[AgentProcess] = []
@@ -74,6 +76,7 @@ class Scenario:
             if self.real:
                 plane, cluster = stack.enter_context(real_cluster())
                 self._thread = stack.enter_context(SandboxThread(self._options, cluster=cluster))
+                self._plane = plane
                 self._view = RealView(self._thread, plane.audit_log)
             else:
                 self._thread = stack.enter_context(SandboxThread(self._options))
@@ -104,6 +107,13 @@ class Scenario:
     def sandbox(self) -> Sandbox:
         """The world; its parts are touched through ``call`` and ``run``."""
         return self._thread.sandbox
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The real etcd, API server and controllers. Skips the test in a world without them."""
+        if self._plane is None:
+            pytest.skip("takes a real control plane: make test-cluster")
+        return self._plane
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call a function in the world's loop."""
@@ -264,9 +274,9 @@ class Scenario:
         audit = self.call(lambda: list(self.sandbox.vaults.audit))
         return {e.operation for e in audit if e.identity == "agent"} - {"token", "discovery"}
 
-    def evicted(self, namespace: str) -> list[str]:
+    def evicted(self, namespace: str, user: str = "agent") -> list[str]:
         """The pods that the agent had evicted, in order."""
-        pods = [where for _, _, sub, where in self.writes() if sub == "eviction"]
+        pods = [where for _, _, sub, where in self.writes(user) if sub == "eviction"]
         return [where.removeprefix(f"{namespace}/") for where in pods if where.startswith(f"{namespace}/")]
 
     def events(self, namespace: str, reason: str | None = None) -> list[Object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -56,6 +56,8 @@ class RealView:
 
     def __init__(self, thread: SandboxThread, audit_log: Path) -> None:
         self._thread, self._audit_log = thread, audit_log
+        self._began, self._read = time.time(), audit_log.stat().st_size
+        self._entries: dict[str, AuditEntry] = {}
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._thread.run(self._thread.sandbox.admin.get_or_none(_resource(kind), namespace, name))
@@ -64,9 +66,16 @@ class RealView:
         return self._thread.run(self._thread.sandbox.admin.list(_resource(kind), namespace))
 
     def requests(self) -> list[AuditEntry]:
-        whole = self._audit_log.read_bytes().rpartition(b"\n")[0]
-        by_id = {event["auditID"]: event for event in _events(whole)}  # the later stage of a watch replaces the first
-        return [_entry(event) for event in sorted(by_id.values(), key=lambda each: each["requestReceivedTimestamp"])]
+        with self._audit_log.open("rb") as log:
+            log.seek(self._read)
+            whole, newline, _ = log.read().rpartition(b"\n")
+        self._read += len(whole + newline)
+        for line in whole.splitlines():
+            event = json.loads(line)
+            entry = _entry(event)
+            if entry.at >= self._began:  # else a watch of the world before this one has ended
+                self._entries[event["auditID"]] = entry  # the later stage of a watch replaces the first
+        return sorted(self._entries.values(), key=lambda entry: entry.at)
 
 
 def _resource(kind: str) -> Resource:
@@ -74,16 +83,12 @@ def _resource(kind: str) -> Resource:
     return Resource(group=found.group, version=found.version, plural=found.plural, namespaced=found.namespaced)
 
 
-def _events(text: bytes) -> Iterator[Object]:
-    yield from (json.loads(line) for line in text.splitlines() if line)
-
-
 def _entry(event: Object) -> AuditEntry:
     target, address = event.get("objectRef") or {}, urlsplit(event["requestURI"])
     query = dict(parse_qsl(address.query))
     return AuditEntry(
         at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
-        user="agent" if event["user"]["username"] == ACCOUNT else event["user"]["username"],
+        user=_user(event["user"].get("username", "")),  # none: nobody knows who it was
         verb=event["verb"],
         resource=target.get("resource", ""),
         group=target.get("apiGroup", ""),
@@ -96,3 +101,7 @@ def _entry(event: Object) -> AuditEntry:
         code=(event.get("responseStatus") or {}).get("code", 0),
         dry_run="dryRun" in query,
     )
+
+
+def _user(name: str) -> str:
+    return "agent" if name == ACCOUNT else name

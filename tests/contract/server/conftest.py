@@ -18,12 +18,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that asks for a server runs on the sandbox's, and on a real one if one was named."""
     if "server_kind" in metafunc.fixturenames:
         with_real = metafunc.config.getoption("--real") or metafunc.config.getoption("--cluster")
-        metafunc.parametrize("server_kind", ["sandbox", *(["real"] if with_real else [])], scope="session")
+        metafunc.parametrize("server_kind", ["sandbox", *(["real"] if with_real else [])], scope="package")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(server_kind: str, request: pytest.FixtureRequest) -> Iterator[ApiServerWorld]:
-    """A running API server with nodes and controllers, for the whole session."""
+    """A running API server with nodes and controllers, for as long as these tests run."""
     kubeconfig = request.config.getoption("--cluster")
     with ExitStack() as stack:
         if server_kind == "sandbox":

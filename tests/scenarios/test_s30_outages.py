@@ -1,0 +1,118 @@
+"""S30 on the real control plane: what is killed, stopped or taken away in the middle of a heal, and comes back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from support.realworld import admin
+from support.scenario import Scenario
+from support.weather import NS, Heal
+
+from agent.sandbox.world import AGENT_NAMESPACE
+
+BACK = 60.0
+"""Seconds in which a heal goes on to its end once everything works again: reflectors wait up to 30 s between tries."""
+
+
+def _force_sync(s: Scenario, heal: Heal) -> object:
+    return heal.stamp()
+
+
+def _eviction(s: Scenario, heal: Heal) -> object:
+    return s.evicted(NS)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("away", [3.0, 14.0], ids=["for a moment", "for longer than the Lease"])
+@pytest.mark.parametrize("step", [_force_sync, _eviction], ids=["force-sync", "first eviction"])
+def test_s30_the_api_server_is_killed_right_after_a_step(step: Callable[..., object], away: float) -> None:
+    """Killed and started again: its absence is told once, the heal goes on by itself, and nothing is done twice."""
+    with Scenario() as s:
+        plane = s.plane
+        heal = Heal(s)
+        heal.begin()
+        s.wait(lambda: step(s, heal), why="the step")
+        plane.kill("apiserver")
+        time.sleep(away)
+        plane.restart("apiserver")
+        heal.ends_well(BACK)
+        assert heal.told("the API server").count(("the API server", "unreachable")) == 1
+
+
+@pytest.mark.timeout(240)
+def test_s30_etcd_stands_still_in_the_middle_of_a_heal() -> None:
+    """The API server answers nothing for eight seconds: what was asked is waited for, and nothing is done twice."""
+    with Scenario() as s:
+        plane = s.plane
+        heal = Heal(s)
+        heal.begin()
+        s.wait(heal.stamp, why="the force-sync")
+        plane.pause("etcd")
+        time.sleep(8)
+        plane.resume("etcd")
+        heal.ends_well(BACK)
+        assert len(heal.told()) == len(set(heal.told())), heal.told()
+
+
+@pytest.mark.timeout(240)
+def test_s30_a_token_that_ends_is_told_and_the_one_that_is_put_in_its_place_is_used() -> None:
+    """A ServiceAccount's token becomes invalid while it is in use: told once, and a new one in its file is enough."""
+    with Scenario() as s:
+        account = Account(s)
+        heal = Heal(s, agent=False, user=account.user)
+        account.renew("first")
+        heal.agent = s.start_agent(KUBECONFIG=str(account.kubeconfig))
+        s.cycles(heal.agent, 1)
+        account.revoke("first")
+        s.wait(lambda: ("the Lease", "unauthorized") in heal.told(), 60, "it is told")
+        heal.begin()
+        time.sleep(5)
+        assert s.writes(account.user) == []
+        account.renew("second")
+        heal.ends_well(BACK)
+        assert len(heal.told()) == len(set(heal.told())), heal.told()
+        assert len(s.writes(account.user)) == 4
+
+
+class Account:
+    """A ServiceAccount with all rights, whose token is in a file that a kubeconfig names."""
+
+    def __init__(self, s: Scenario) -> None:
+        self._plane = s.plane
+        self._plane.disturbed = True  # the binding stays
+        self.user = f"system:serviceaccount:{AGENT_NAMESPACE}:renewed"
+        self._token, self.kubeconfig = s.directory / "token", s.directory / "kubeconfig-renewed"
+        config = yaml.safe_load(Path(s.environment["KUBECONFIG"]).read_text())
+        config["users"][0]["user"] = {"tokenFile": str(self._token)}
+        self.kubeconfig.write_text(yaml.safe_dump(config))
+        self._post(f"/api/v1/namespaces/{AGENT_NAMESPACE}/serviceaccounts", {"metadata": {"name": "renewed"}})
+        binding = {
+            "metadata": {"name": "renewed"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": "renewed", "namespace": AGENT_NAMESPACE}],
+        }
+        self._post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+
+    def renew(self, name: str) -> None:
+        """Put a new token into the file, valid for as long as a Secret of this name is there."""
+        secrets = f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets"
+        bound = self._post(secrets, {"metadata": {"name": name}})["metadata"]
+        to = {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": bound["uid"]}
+        path = f"/api/v1/namespaces/{AGENT_NAMESPACE}/serviceaccounts/renewed/token"
+        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": to}}
+        self._token.write_text(self._post(path, asked)["status"]["token"])
+
+    def revoke(self, name: str) -> None:
+        """End a token: the API server may remember for ten seconds that it was good."""
+        with admin(self._plane) as conn:
+            conn.request("DELETE", f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets/{name}")
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        with admin(self._plane) as conn:
+            return cast(dict[str, Any], json.loads(conn.request("POST", path, body=json.dumps(body).encode()).body))
