@@ -28,9 +28,13 @@ class Troubles:
 
     def collection(self, scope: str, trouble: Trouble | None) -> None:
         """One collection of the API server cannot be read; None: it can. Told with the next ``flush``."""
-        common = trouble is not None and trouble.cause in OF_THE_SERVER
-        self._set(API_SERVER, scope, trouble if common else None)
-        if self._set(scope, scope, None if common else trouble, silent=True) and trouble is not None:
+        if trouble is not None and trouble.cause in OF_THE_SERVER:
+            # The collection is named: it may be the only one.
+            self._set(API_SERVER, scope, Trouble(cause=trouble.cause, detail=f"{scope}: {trouble.detail}"))
+            self._set(scope, scope, None)
+            return
+        self._set(API_SERVER, scope, None)
+        if self._set(scope, scope, trouble, silent=True) and trouble is not None:
             self._untold.append((scope, trouble.cause))
 
     def flush(self) -> None:

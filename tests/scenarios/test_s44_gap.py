@@ -77,7 +77,7 @@ def test_s44_who_started_while_nobody_looked_is_suspect_though_the_value_is_the_
         before = _uids(s)
 
         with _gap(s) as unread:
-            agent.until(subject="secrets in all namespaces")
+            agent.until(subject="the API server", cause="unreachable")
             s.rotate("prod-kv", "api-key", "value-b")
             s.wait(lambda: _value(s) == b"value-b", why="B synced")
             s.apply(_backend(3))
