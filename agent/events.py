@@ -198,6 +198,12 @@ class Malformed(Event, frozen=True, kw_only=True):
     message: str
 
 
+class BoundsRead(Event, frozen=True, kw_only=True):
+    """Whether ValidatingAdmissionPolicies bound what this agent may write; None: that may not be read."""
+
+    in_force: bool | None
+
+
 class LeadershipChanged(Event, frozen=True, kw_only=True):
     """This process has read everything anew, and acts now, or stands by while ``holder`` acts (empty: not known)."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
+from agent.cluster.installed import admission_policies
 from agent.cluster.reader import list_all
 from agent.cluster.reflector import Listed, Malfunction, Message, Reflector, Scope
 from agent.cluster.writer import Writer
@@ -27,7 +29,7 @@ from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
 from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
-from agent.events import Event, LeadershipChanged, PolicyChanged, Troubled
+from agent.events import BoundsRead, Event, LeadershipChanged, PolicyChanged, Troubled
 from agent.inquiries import Inquiries
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
@@ -201,6 +203,7 @@ class Agent:
         self._watch()
         if self.settings.access == "heal":
             self._listen()
+            self._read_bounds()
         tick = self.clock.monotonic()
         while not self.stopping.is_set():
             began = self.clock.monotonic()
@@ -289,6 +292,7 @@ class Agent:
         now = self.clock.monotonic()
         if now - self._full_at > self.context.policy.reading.relist_interval:
             self._full_at = now
+            self._read_bounds()
             self.engine.prune()
             self.engine.full()
         for host, names in self.engine.wanted().items():
@@ -331,6 +335,13 @@ class Agent:
         if scope.resource == "secrets":
             return {"fingerprints": self.installation.fingerprints, "label_selector": MANAGED}
         return {"keep": uses_secrets} if scope.resource == "pods" else {}
+
+    def _read_bounds(self) -> None:
+        """Whether anything but RBAC bounds our writes: installed policies may be removed while we run."""
+        in_force: bool | None = None
+        with contextlib.suppress(ApiProblem, Unreachable, BadAnswer):
+            in_force = any(policy.bound for policy in admission_policies(self.conn, "secret-drift-agent-"))
+        self.context.tell(BoundsRead, in_force=in_force)
 
     def _listen(self) -> None:
         """Take requests from now on."""

@@ -344,7 +344,7 @@ class PushSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace: its owner's word on the agent (annotation ``secret-drift-agent/mode``)."""
+    """A namespace: its owner's word on the agent (annotation ``secret-drift-agent/mode``), or ``off-limits``."""
 
     name: str
     mode: str = ""

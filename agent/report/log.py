@@ -91,6 +91,7 @@ LEVEL: dict[type[ev.Event], int] = {
     ev.Troubled: logging.WARNING,
     ev.Recovered: logging.INFO,
     ev.Malformed: logging.WARNING,
+    ev.BoundsRead: logging.DEBUG,
     ev.LeadershipChanged: logging.INFO,
     ev.PolicyChanged: logging.INFO,
     ev.StepDone: logging.DEBUG,

@@ -97,6 +97,12 @@ class Metrics:
         self._policy = Gauge(
             "secret_drift_policy_valid", "1 if the policy file is the policy in force.", registry=registry
         )
+        self._bounded = Gauge(
+            "secret_drift_writes_bounded",
+            "1 if admission policies bound the writes of this agent, 0 if RBAC alone does, -1 where it is not known.",
+            registry=registry,
+        )
+        self._bounded.set(-1)
         self._leader = Gauge("secret_drift_leader", "1 while this process holds the Lease and acts.", registry=registry)
         self._leader.set(0)
         build = Info("secret_drift_build", "What is running.", registry=registry)
@@ -113,6 +119,7 @@ class Metrics:
             ev.StepDone: self._step_done,
             ev.PolicyChanged: self._policy_changed,
             ev.LeadershipChanged: self._leadership_changed,
+            ev.BoundsRead: self._bounds_read,
         }
 
     ignored: frozenset[type[ev.Event]] = frozenset(
@@ -194,6 +201,9 @@ class Metrics:
 
     def _step_done(self, event: ev.StepDone) -> None:
         self._actions.add(event.step.value, event.result)
+
+    def _bounds_read(self, event: ev.BoundsRead) -> None:
+        self._bounded.set(-1 if event.in_force is None else float(event.in_force))
 
     def _leadership_changed(self, event: ev.LeadershipChanged) -> None:
         """Everything has been read anew, and what is there is told again."""

@@ -100,6 +100,7 @@ def _(
     | ev.RefusalEnded
     | ev.Troubled
     | ev.Recovered
+    | ev.BoundsRead
     | ev.LeadershipChanged
     | ev.PolicyChanged
     | ev.StepDone,

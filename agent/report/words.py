@@ -269,6 +269,15 @@ def _(event: ev.Malformed) -> str:
 
 
 @phrase.register
+def _(event: ev.BoundsRead) -> str:
+    if event.in_force is None:
+        return "whether admission policies bound our writes may not be read"
+    if event.in_force:
+        return "admission policies bound our writes"
+    return "no admission policy bounds our writes, RBAC alone does: install those beside the rights"
+
+
+@phrase.register
 def _(event: ev.LeadershipChanged) -> str:
     if event.leading:
         return "this process holds the Lease and acts"

@@ -17,7 +17,9 @@ from agent.sandbox.world import AGENT_NAMESPACE
 
 NS, KV = "shop", "prod-kv"
 Right = tuple[str, str, str]
-READING = ["read namespaces", "read chains", "read stores", "read Secrets", "read workloads", "read Events"]
+READING = [
+    "read namespaces", "read chains", "read stores", "read Secrets", "read workloads", "read Events", "read admission",
+]  # fmt: skip
 HOME = ["ledger", "lease"]
 LOG: dict[str, Any] = {"canary": {"log": {"success": "connected"}}}
 

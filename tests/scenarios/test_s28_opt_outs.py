@@ -238,3 +238,18 @@ def test_s28_a_pause_holds_the_workloads_too() -> None:
         s.wait(lambda: s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two"), why="healed after the pause")
         assert len(s.writes()) == 3
         assert refusals(agent) == [("recycle", "paused")]
+
+
+def test_s28_a_namespace_that_is_off_limits_is_not_even_asked_for() -> None:
+    """The label by which admission refuses our writes is known to the plan, too: nothing is tried, and it says why."""
+    with Scenario() as s:
+        _world(s)
+        s.apply(b.namespace(NS, labels={"secret-drift-agent/off-limits": "true"}))
+        s.policy()
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        told = agent.until(reason="opted-out")
+        s.cycles(agent)
+        assert f"namespace {NS} carries the label secret-drift-agent/off-limits" in told["event"]
+        assert s.writes() == []
+        assert s.writes(refused=True) == []

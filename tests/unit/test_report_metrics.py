@@ -33,6 +33,7 @@ LABELS = {
     "secret_drift_policy_valid": set(),
     "secret_drift_build_info": {"version", "python"},
     "secret_drift_leader": set(),
+    "secret_drift_writes_bounded": set(),
 }
 """The metrics a dashboard may name."""
 

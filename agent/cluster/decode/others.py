@@ -10,6 +10,10 @@ MODE = "secret-drift-agent/mode"
 """The annotation by which the owner of an object limits what the agent may do to it."""
 
 
+OFF_LIMITS = "secret-drift-agent/off-limits"
+"""The label, with any value, of namespaces in which admission refuses every write of the agent."""
+
+
 class NamespaceStatus(Wire):
     """status of a namespace."""
 
@@ -93,7 +97,7 @@ def namespace(wire: NamespaceWire, _: Fingerprints | None) -> Namespace:
     terminating = wire.status is not None and wire.status.phase == "Terminating"
     return Namespace(
         name=_name(meta),
-        mode=(meta.annotations or {}).get(MODE, ""),
+        mode="off-limits" if OFF_LIMITS in (meta.labels or {}) else (meta.annotations or {}).get(MODE, ""),
         deleting=meta.deletion_timestamp is not None or terminating,
     )
 

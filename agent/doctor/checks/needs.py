@@ -8,7 +8,7 @@ import msgspec
 
 from agent.policy import Policy
 
-ESO = "external-secrets.io"
+ESO, ADMISSION = "external-secrets.io", "admissionregistration.k8s.io"
 Right = tuple[str, str, str]
 """(verb, API group, resource or resource/subresource)."""
 MOST_NAMESPACES = 100
@@ -49,6 +49,11 @@ def reading(namespaces: tuple[str, ...], *, push: bool) -> list[Need]:
         Need(
             name="read Events", rights=(("list", "", "events"),), where=where, optional=True,
             without="why ESO fails stands in its Events only: a failed sync has no cause then",
+        ),
+        Need(
+            name="read admission", optional=True,
+            rights=_each(("list",), ADMISSION, "validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+            without="whether admission policies bound our writes is not known then",
         ),
     ]  # fmt: skip
 
