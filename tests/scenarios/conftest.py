@@ -63,6 +63,12 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_what_is_out_of_reach_or_wrongly_set_gives_nothing_away",
         "test_what_may_not_be_read_is_named_and_the_rest_goes_on",
     ),
+    "the vault has the trouble, and the API server no part in it": (
+        "test_s30_a_vault_that_cannot_be_looked_at_is_told_once_and_healed_from_afterwards",
+        "test_s30_a_vault_that_takes_its_time_is_waited_for",
+        "test_s30_without_a_token_for_the_vault_the_login_host_is_named_once",
+        "test_s40_a_vault_that_answers_without_end_is_given_up_in_bounds",
+    ),
     "objects are put in as they are, with their past": (
         "test_s15_init_containers_count_by_their_own_run_and_pull_secrets_and_debugging_never",
         "test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on",

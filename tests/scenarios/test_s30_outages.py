@@ -29,8 +29,11 @@ def _eviction(s: Scenario, heal: Heal) -> object:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("away", [3.0, 14.0], ids=["for a moment", "for longer than the Lease"])
-@pytest.mark.parametrize("step", [_force_sync, _eviction], ids=["force-sync", "first eviction"])
+@pytest.mark.parametrize(
+    ("step", "away"),
+    [(_force_sync, 3.0), (_eviction, 14.0)],
+    ids=["force-sync, for a moment", "first eviction, for longer than the Lease"],
+)
 def test_s30_the_api_server_is_killed_right_after_a_step(step: Callable[..., object], away: float) -> None:
     """Killed and started again: its absence is told once, the heal goes on by itself, and nothing is done twice."""
     with Scenario() as s:
