@@ -40,8 +40,10 @@ class Heal:
         return (found["metadata"].get("annotations") or {}).get("force-sync")
 
     def done(self) -> bool:
-        """Whether the whole workload runs the new value."""
-        return self.s.is_ready(NS, APP) and self.s.all_hold(NS, APP, "app-secrets", "API_KEY", "value-two")
+        """Whether the whole workload runs the new value, by the kubelets: a status may be behind."""
+        held = self.s.running(NS, APP)
+        fresh = self.s.all_hold(NS, APP, "app-secrets", "API_KEY", "value-two")
+        return fresh and len(held) == REPLICAS and self.s.is_ready(NS, APP)
 
     def ends_well(self, within: float) -> None:
         """In time, in the same process, and with each pod replaced once: by what the kubelets started."""
