@@ -6,7 +6,7 @@ PYTHONS = python3.13 python3.12 python3.11 python3.14 python3.15 python3 python
 # Tests at once: most of them wait for somebody most of the time, so twice the cores of a small machine.
 JOBS ?= 4
 # Real control planes at once, one for each test process: 700 MB each.
-PLANES ?= 4
+PLANES ?= 3
 # More arguments for pytest: make test ARGS="-k s01"
 ARGS ?=
 

@@ -19,6 +19,8 @@ from agent.ledger import LedgerConflict
 from agent.loop import Access, Agent
 from agent.model import Trouble
 
+_TOLD_BY_ALL = WHOLE_SERVER - {"unauthorized"}
+"""Of these every collection tells at once; a watch that runs notices nothing of a token that has ended."""
 PAUSE = 5.0
 """Seconds before everything is read anew, where that failed or somebody else wrote the ledger."""
 
@@ -91,7 +93,7 @@ class Terms:
     def _tell_lease(self, agent: Agent) -> None:
         """Why this process cannot lead, once for each cause; what keeps everything from us is told by all else."""
         trouble = self._leadership.trouble
-        cause = trouble.cause if trouble is not None and trouble.cause not in WHOLE_SERVER else ""
+        cause = trouble.cause if trouble is not None and trouble.cause not in _TOLD_BY_ALL else ""
         if trouble is not None and cause and cause != self._told:
             told = Trouble(cause=cause, detail=self._with_advice(trouble))
             agent.context.tell(Troubled, subject="the Lease", trouble=told)

@@ -63,7 +63,7 @@ def build() -> Path:
     if target.exists():
         return target
     if sys.platform != "linux" or not shutil.which("go"):
-        raise NotBuilt("a real control plane takes Linux and Go 1.26 or newer on the PATH (https://go.dev/dl)")
+        raise NotBuilt("a real control plane takes Linux and Go 1.26 or newer on the PATH")
     target.parent.mkdir(parents=True, exist_ok=True)
     print("Building a real control plane: once, about 5 minutes on two cores", file=sys.stderr, flush=True)
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
