@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import socket
-from collections.abc import Callable
+import threading
 from typing import TextIO
 
 from agent.clock import Clock
@@ -19,9 +19,11 @@ from agent.cluster.errors import ApiProblem, Unreachable
 from agent.cluster.lease import read_lease
 from agent.cluster.stored import Stored, list_stored, read_stored
 from agent.cluster.writer import Writer
+from agent.complaints import complain, not_leading
 from agent.leadership import LEASE_NAME, Leadership, identity
 from agent.ledger import requests
 from agent.ledger.requests import Answer, Request, State
+from agent.loop import Agent, Stopped
 from agent.making import Maker
 from agent.model import ObjectKey
 from agent.report.words import escape
@@ -31,8 +33,6 @@ _LOOK = 0.25
 _HEARD_WITHIN = 5.0
 """Seconds after which a question that nobody has taken up makes us look whether anybody leads."""
 _GIVE_UP = 45.0
-
-Complain = Callable[[str, str, str], int]
 
 
 def who() -> str:
@@ -46,15 +46,25 @@ def who() -> str:
 class Asking:
     """One question, from its first word to the exit code."""
 
-    def __init__(self, maker: Maker, namespace: str, clock: Clock, out: TextIO, complain: Complain) -> None:
-        self._maker, self._namespace, self._clock = maker, namespace, clock
-        self._out, self._complain = out, complain
+    def __init__(self, maker: Maker, namespace: str, clock: Clock, out: TextIO) -> None:
+        self._maker, self._namespace, self._clock, self._out = maker, namespace, clock, out
         self._conn: Connection = maker.conn
         self._writer = Writer(self._conn)
         self._seen = 0
+        self._stopping = threading.Event()
+        self._agent: Agent | None = None
+
+    def stop(self) -> None:
+        """From a signal: follow no longer; what is done here ends with the step in hand."""
+        self._stopping.set()
+        if self._agent is not None:
+            self._agent.stop()
 
     def ask(self, request: Request, deadline: float) -> int:
-        """Put it, follow it to its end; the exit code. Raises ApiProblem, Unreachable, BadAnswer."""
+        """Put it, follow it to its end; the exit code.
+
+        Raises ApiProblem, Unreachable, BadAnswer, LedgerProblem, and Stopped where nothing can be said yet.
+        """
         if not self._led():
             return self._alone(request, deadline)
         self._tidy()
@@ -83,8 +93,8 @@ class Asking:
                 if answer.ended:
                     return answer
             now = self._clock.monotonic()
-            if now > ends or there is None:
-                self._complain("no end of it", "the leader goes on", "see explain")
+            if now > ends or there is None or self._stopping.is_set():
+                complain("no end of it", "the leader goes on", "see explain")
                 return answer or Answer(state="failed", by="")
             if answer is None and now - began > _HEARD_WITHIN:
                 lease = Leadership(self._conn, self._namespace, identity())
@@ -93,9 +103,9 @@ class Asking:
                     return None
                 if now - began > _GIVE_UP:
                     step = "it may be an older version, or may not watch ConfigMaps in its namespace"
-                    self._complain("no answer", f"{lease.holder} holds the Lease and does not take it up", step)
+                    complain("no answer", f"{lease.holder} holds the Lease and does not take it up", step)
                     return Answer(state="failed", by=lease.holder)
-            self._conn.clock.wait(self._conn.stopping, _LOOK)
+            self._clock.wait(self._stopping, _LOOK)
 
     def _print(self, answer: Answer) -> None:
         first = answer.cut
@@ -111,25 +121,27 @@ class Asking:
     def _alone(self, request: Request, deadline: float) -> int:
         """Nobody leads: do it here, under the Lease; a dry run needs none."""
         if request.dry_run and request.kind == "heal":
-            agent = self._maker.begin("read")
-            following = agent.once(deadline, request, tell=self._say)
-            agent.close()
-            return CODES[following.state] if following is not None else 1
+            return self._carry_out(self._maker.begin("read"), request, deadline)
         lease = Leadership(self._conn, self._namespace, identity())
         try:
             if not lease.acquire(self._clock.monotonic() + _GIVE_UP):
-                trouble = lease.trouble
-                where = f"{trouble.cause}: {trouble.detail}" if trouble is not None else f"{lease.holder} holds it now"
-                return self._complain("the Lease", where, "ask again")
+                return complain(*not_leading(lease))
             self._say("nobody holds the Lease: done from here")
             agent = self._maker.begin("heal", lambda: lease.leading, lease.me)
-            try:
-                following = agent.once(deadline, request, tell=self._say)
-            finally:
-                agent.close()
-            return CODES[following.state] if following is not None else 1
+            return self._carry_out(agent, request, deadline)
         finally:
             lease.stop()
+
+    def _carry_out(self, agent: Agent, request: Request, deadline: float) -> int:
+        self._agent = agent
+        try:
+            if self._stopping.is_set():
+                raise Stopped
+            following = agent.once(deadline, request, tell=self._say)
+        finally:
+            self._agent = None
+            agent.close()
+        return CODES[following.state] if following is not None else 1
 
     def _tidy(self) -> None:
         """Remove what others asked, were answered, and have not taken away."""

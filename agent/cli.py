@@ -159,17 +159,14 @@ def _seconds(text: str) -> float:
 
 def _run(arguments: argparse.Namespace) -> int:
     garbage.rest()
-    from prometheus_client import CollectorRegistry
-
     from agent.start import running
 
-    registry = CollectorRegistry()
-    with running(arguments, registry) as started:
+    with running(arguments) as started:
         if started.maker is None:
             return EXIT_ERROR
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: started.stop())
-        return started.run(arguments.host, arguments.port, registry)
+        return started.run(arguments.host, arguments.port)
 
 
 def _once(arguments: argparse.Namespace) -> int:

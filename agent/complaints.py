@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from agent import advice
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
+from agent.leadership import WHOLE_SERVER, Leadership
 from agent.ledger import LedgerConflict, LedgerProblem
 from agent.model import Trouble
 from agent.policy import PolicyError
@@ -66,6 +67,15 @@ def of_ledger(error: LedgerProblem, agent_namespace: str) -> Complaint:
     return "the ledger", str(error), advice.step("unreachable", str(cause))
 
 
+def not_leading(leadership: Leadership) -> Complaint:
+    """Why the Lease cannot be had."""
+    trouble, error = leadership.trouble, leadership.error
+    if trouble is None or error is None:
+        return "the Lease", f"{leadership.holder} holds it now", "ask again"
+    what, where, step = of_start(error, leadership.namespace)
+    return (what, where, step) if trouble.cause in WHOLE_SERVER else ("the Lease", f"{trouble.cause}: {where}", step)
+
+
 def tell_failure(error: Exception, agent_namespace: str) -> int:
     """Say why a process cannot begin its work; every mistake of a policy has a line of its own."""
     if isinstance(error, PolicyError):
@@ -83,4 +93,4 @@ def of_troubles(troubles: Mapping[str, Trouble]) -> list[Complaint]:
     return found
 
 
-__all__ = ["complain", "note", "of_ledger", "of_start", "of_troubles", "said", "tell_failure"]
+__all__ = ["complain", "not_leading", "note", "of_ledger", "of_start", "of_troubles", "said", "tell_failure"]

@@ -15,8 +15,8 @@ from agent.clock import Clock
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
 from agent.cluster.reader import budgets
-from agent.complaints import complain, note, of_ledger, of_start, of_troubles, said, tell_failure
-from agent.leadership import WHOLE_SERVER, Leadership, identity
+from agent.complaints import complain, not_leading, note, of_ledger, of_start, of_troubles, said, tell_failure
+from agent.leadership import Leadership, identity
 from agent.ledger import LedgerProblem
 from agent.ledger.requests import Kind, Request
 from agent.loop import Access, Agent, Stopped
@@ -34,13 +34,15 @@ from agent.vault.connect_to import WrongAddress
 from agent.vault.trouble import CredentialProblem
 
 EXIT_OK, EXIT_ERROR, EXIT_DRIFT = 0, 1, 2
+STOPPED = "stopped", "before the comparison was complete, so nothing can be said", "run again"
 
 
 class Started:
     """A process that is ready to work; ``maker`` is None if it cannot be, which has been said on stderr."""
 
-    def __init__(self, arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> None:
-        self.arguments, self.clock, self.metrics = arguments, clock, metrics
+    def __init__(self, arguments: argparse.Namespace, clock: Clock, registry: CollectorRegistry) -> None:
+        self.arguments, self.clock, self.registry = arguments, clock, registry
+        self.metrics = Metrics(registry)
         self.maker: Maker | None = None
         self.agent: Agent | None = None
         self._stops: list[Callable[[], None]] = []
@@ -50,13 +52,13 @@ class Started:
         for stop in self._stops:
             stop()
 
-    def run(self, host: str, port: int, registry: CollectorRegistry) -> int:
+    def run(self, host: str, port: int) -> int:
         """Follow, and heal while the Lease is held, until stopped; serve metrics and probes."""
         from agent.server import Health, Server  # a tenth of a second and of the memory, for this command alone
 
         maker = self._maker()
         health = Health(maker.policy.current.interval, self.clock.monotonic)
-        server = Server(registry, health, host, port)
+        server = Server(self.registry, health, host, port)
         try:
             bound = server.start()
         except OSError as error:
@@ -87,13 +89,16 @@ class Started:
         leadership = self._leadership()
         try:
             if not leadership.acquire(ends):
-                return _led_by_another(leadership, self.arguments.agent_namespace)
+                if leadership.trouble is not None:
+                    return complain(*not_leading(leadership))
+                note(f"{leadership.holder} holds the Lease and acts: nothing is left to be done here")
+                return EXIT_OK
             agent = self.agent = self._maker().begin("heal", lambda: leadership.leading)
             self._stops.append(agent.stop)
             agent.once(ends - self.clock.monotonic())
             return self._result(agent, "table", out, agent.context.refusals())
         except Stopped:
-            return complain("stopped", "before the comparison was complete, so nothing can be said", "run again")
+            return complain(*STOPPED)
         except LedgerProblem as error:
             return complain(*of_ledger(error, self.arguments.agent_namespace))
         finally:
@@ -112,11 +117,14 @@ class Started:
         from agent.asking import Asking, who
 
         maker = self._maker()
-        asking = Asking(maker, self.arguments.agent_namespace, self.clock, out, complain)
+        asking = Asking(maker, self.arguments.agent_namespace, self.clock, out)
+        self._stops.append(asking.stop)
         at = maker.conn.server_now()
         request = Request(kind=kind, namespace=namespace, name=name, at=at, by=who(), dry_run=dry_run)
         try:
             return asking.ask(request, deadline)
+        except Stopped:
+            return complain(*STOPPED)
         except LedgerProblem as error:
             return complain(*of_ledger(error, self.arguments.agent_namespace))
 
@@ -245,27 +253,14 @@ class Failing:
         self._said = line
 
 
-def _led_by_another(leadership: Leadership, agent_namespace: str) -> int:
-    """What `once` does not do is being done; unless nobody can be known to lead."""
-    trouble = leadership.trouble
-    if trouble is not None and leadership.error is not None:
-        what, where, step = of_start(leadership.error, agent_namespace)
-        of_lease = trouble.cause not in WHOLE_SERVER
-        return complain("the Lease" if of_lease else what, f"{trouble.cause}: {where}" if of_lease else where, step)
-    note(f"{leadership.holder} holds the Lease and acts: nothing is left to be done here")
-    return EXIT_OK
-
-
 @contextlib.contextmanager
-def running(arguments: argparse.Namespace, registry: CollectorRegistry | None = None) -> Iterator[Started]:
+def running(arguments: argparse.Namespace) -> Iterator[Started]:
     """Everything a command needs, from its arguments; undone at the end."""
     log.configure(arguments.log_format, arguments.log_level)
     failures.speak_for_the_interpreter()
-    clock = Clock()
-    metrics = Metrics(registry or CollectorRegistry())
-    started = Started(arguments, clock, metrics)
+    started = Started(arguments, Clock(), CollectorRegistry())
     try:
-        started.maker = Maker(arguments, clock, metrics)
+        started.maker = Maker(arguments, started.clock, started.metrics)
     except (PolicyError, ConnectionProblem, CredentialProblem, WrongAddress) as error:
         tell_failure(error, arguments.agent_namespace)
     garbage.resume()  # `cli` made it rest, before the first import

@@ -74,6 +74,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s43_heal_is_carried_out_by_the_leader_at_once_and_followed_to_the_end",
         "test_s43_what_is_no_request_is_answered_as_such_and_stops_nothing",
         "test_s43_who_may_not_ask_is_told_what_to_grant",
+        "test_s43_whoever_asks_may_stop_asking_and_the_leader_goes_on",
     ),
     "its count of writes is held to a clock that runs alone": (
         "test_s05b_a_pod_on_a_node_that_serves_the_old_object_is_not_called_fresh",

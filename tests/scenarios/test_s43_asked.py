@@ -199,3 +199,39 @@ def test_s43_who_may_not_ask_is_told_what_to_grant() -> None:
         assert result.code == 1
         assert result.err.count("\n") == 1
         assert "forbidden" in result.err.lower() or "403" in result.err
+
+
+def test_s43_whoever_asks_may_stop_asking_and_the_leader_goes_on() -> None:
+    """SIGTERM in a heal that waits for ESO: the question is taken away, and the leader heals all the same."""
+    with Scenario() as s:
+        world(s, interval=DAY)
+        leader = s.start_agent(POD_NAME="leader")
+        s.cycles(leader, 1)
+        s.call(s.sandbox.eso.pause)
+        s.rotate("prod-kv", "api-key", "value-two")
+        asked = s.launch("heal", CHAIN, POD_NAME="laptop")
+        s.wait(lambda: "asked ESO to sync now" in asked.out, why="it is under way")
+        result = asked.stop()
+        assert result.code == 1
+        assert "the leader goes on" in result.err
+        assert left(s) == []
+        s.call(s.sandbox.eso.resume)
+        s.wait(lambda: s.all_hold(NS, APP, "app-secrets", "API_KEY", "value-two"), why="healed")
+
+
+def test_s43_a_heal_without_a_leader_that_is_told_to_end_gives_the_lease_back() -> None:
+    """SIGTERM while it waits for ESO: it ends at once, with 1, and what is half done is in the ledger for the next."""
+    with Scenario() as s:
+        world(s)
+        assert s.once().code == 0
+        s.call(s.sandbox.eso.pause)
+        s.rotate("prod-kv", "api-key", "value-two")
+        asked = s.launch("heal", CHAIN, POD_NAME="laptop")
+        s.wait(lambda: "asked ESO to sync now" in asked.out, why="it is under way")
+        assert asked.stop().code == 1
+        lease = s.get("Lease", AGENT_NAMESPACE, "secret-drift-agent")
+        assert lease is not None
+        assert lease["spec"]["holderIdentity"] == ""
+        s.call(s.sandbox.eso.resume)
+        assert s.once().code == 0
+        assert s.writes().count(SYNC) == 1
