@@ -43,7 +43,10 @@ class Terms:
         self._leadership.start()
         try:
             while not self._stopping.is_set():
-                if not self._term(on_cycle):
+                ended_well = self._term(on_cycle)
+                if not self._stopping.is_set():
+                    garbage.forget()
+                if not ended_well:
                     self._leadership.clock.wait(self._stopping, PAUSE)
         finally:
             self._leadership.stop()
@@ -77,8 +80,6 @@ class Terms:
         finally:
             self._agent = None
             agent.close()
-        del agent
-        garbage.forget()
         return True
 
     def _changed(self) -> None:
@@ -99,11 +100,11 @@ class Terms:
             agent.context.tell(Troubled, subject="the Lease", trouble=told)
         elif self._told and trouble is None:
             agent.context.tell(Recovered, subject="the Lease")
-        self._told = cause if trouble is not None else ""
+        self._told = cause
 
     def _with_advice(self, trouble: Trouble) -> str:
         error = self._leadership.error
-        if not isinstance(error, ApiProblem):
-            return trouble.detail
+        if not isinstance(error, ApiProblem) or advice.step(trouble.cause, trouble.detail):
+            return trouble.detail  # for some causes the same is said wherever they are told
         step = advice.home_step(error.code, error.message, self._leadership.namespace)
         return f"{trouble.detail.rstrip('.')}. {step[:1].upper()}{step[1:]}"
