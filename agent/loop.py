@@ -203,7 +203,7 @@ class Agent:
         self._watch()
         if self.settings.access == "heal":
             self._listen()
-            self._read_bounds()
+        self._read_bounds()
         tick = self.clock.monotonic()
         while not self.stopping.is_set():
             began = self.clock.monotonic()
@@ -338,6 +338,8 @@ class Agent:
 
     def _read_bounds(self) -> None:
         """Whether anything but RBAC bounds our writes: installed policies may be removed while we run."""
+        if self.settings.access == "read":
+            return
         in_force: bool | None = None
         with contextlib.suppress(ApiProblem, Unreachable, BadAnswer):
             in_force = any(policy.bound for policy in admission_policies(self.conn, "secret-drift-agent-"))

@@ -343,8 +343,12 @@ class PushSource(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+OFF_LIMITS = "secret-drift-agent/off-limits"
+"""The label, with any value, of namespaces in which admission refuses every write of the agent; there, the mode."""
+
+
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace: its owner's word on the agent (annotation ``secret-drift-agent/mode``), or ``off-limits``."""
+    """A namespace: its owner's word on the agent (annotation ``secret-drift-agent/mode``), or OFF_LIMITS."""
 
     name: str
     mode: str = ""

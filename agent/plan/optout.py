@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from agent.model import OFF_LIMITS
+
 MODE = "secret-drift-agent/mode"
 """Annotation on an ExternalSecret, workload or namespace: ``ignore`` or ``observe``. Anything else changes nothing."""
 
-OFF_LIMITS = "off-limits"
-"""Mode of a namespace with the label ``secret-drift-agent/off-limits``, whatever its annotation says: admission refuses
-every write of the agent there, so none is tried."""
 STRICT = frozenset({"ignore", "observe"})
 NOT_READ = "?"
 """In place of a mode: the object that may carry it could not be read, so its owner may object."""
@@ -21,7 +20,7 @@ def opted_out(sources: Iterable[tuple[str, str]]) -> str:
         if mode == NOT_READ:
             return f"{who} could not be read: whether its owner objects is not known"
         if mode == OFF_LIMITS:
-            return f"{who} carries the label secret-drift-agent/off-limits"
+            return f"{who} carries the label {OFF_LIMITS}"
         if mode in STRICT:
             return f"{who} carries {MODE}: {mode}"
     return ""

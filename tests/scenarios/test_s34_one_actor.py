@@ -53,6 +53,15 @@ def two(s: Scenario) -> tuple[AgentProcess, AgentProcess]:
     return leader, other
 
 
+def in_mid_heal(s: Scenario) -> tuple[set[str], AgentProcess, AgentProcess]:
+    """The pods there were, the leader, and who stands by: a rotation's canary has just been evicted."""
+    old = world(s)
+    leader, other = two(s)
+    s.rotate("prod-kv", "api-key", "value-two")
+    s.wait(lambda: s.evicted(NS), why="the canary")
+    return old, leader, other
+
+
 def holder(s: Scenario) -> Any:
     """Who holds the Lease."""
     found = s.get("Lease", AGENT_NAMESPACE, "secret-drift-agent")
@@ -96,10 +105,7 @@ def test_s34_of_two_replicas_one_acts_and_the_other_follows() -> None:
 def test_s34_a_leader_that_is_told_to_end_gives_the_lease_back_and_the_next_goes_on_at_once() -> None:
     """An upgrade in the middle of a heal costs seconds, not the Lease's time; nothing is done twice."""
     with Scenario() as s:
-        old = world(s)
-        leader, other = two(s)
-        s.rotate("prod-kv", "api-key", "value-two")
-        s.wait(lambda: s.evicted(NS), why="the canary")
+        old, leader, other = in_mid_heal(s)
         began = time.monotonic()
         assert leader.stop().code == 0
         s.wait(lambda: leads(s, other), LEASE, "the other leads")
@@ -113,10 +119,7 @@ def test_s34_a_leader_that_is_told_to_end_gives_the_lease_back_and_the_next_goes
 def test_s34_a_leader_that_is_killed_in_mid_heal_is_followed_within_the_leases_time_and_one_interval() -> None:
     """The heal goes on where it was, and each pod is evicted once."""
     with Scenario() as s:
-        old = world(s)
-        leader, other = two(s)
-        s.rotate("prod-kv", "api-key", "value-two")
-        s.wait(lambda: s.evicted(NS), why="the canary")
+        old, leader, other = in_mid_heal(s)
         leader.kill()
         began = time.monotonic()
         s.wait(lambda: leads(s, other), LEASE + INTERVAL + SLACK, "the other leads")
@@ -129,10 +132,7 @@ def test_s34_a_leader_that_is_killed_in_mid_heal_is_followed_within_the_leases_t
 def test_s34_a_leader_that_sleeps_longer_than_its_lease_wakes_up_as_a_stand_by() -> None:
     """It is stopped in mid-heal, another heals to the end; awake again it does nothing more, and follows."""
     with Scenario() as s:
-        old = world(s)
-        leader, other = two(s)
-        s.rotate("prod-kv", "api-key", "value-two")
-        s.wait(lambda: s.evicted(NS), why="the canary")
+        old, leader, other = in_mid_heal(s)
         leader.signal(signal.SIGSTOP)
         s.wait(lambda: leads(s, other), LEASE + INTERVAL + SLACK, "the other leads")
         s.wait(lambda: all_fresh(s), why="the heal")

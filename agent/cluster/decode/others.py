@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from agent.cluster.decode.wire import Condition, LabelSelector, Meta, Unfit, Wire, condition, key_of
 from agent.fingerprint import Fingerprints
-from agent.model import Budget, Namespace, Node, PushSource
+from agent.model import OFF_LIMITS, Budget, Namespace, Node, PushSource
 
 MODE = "secret-drift-agent/mode"
 """The annotation by which the owner of an object limits what the agent may do to it."""
-
-
-OFF_LIMITS = "secret-drift-agent/off-limits"
-"""The label, with any value, of namespaces in which admission refuses every write of the agent."""
 
 
 class NamespaceStatus(Wire):
@@ -97,7 +93,7 @@ def namespace(wire: NamespaceWire, _: Fingerprints | None) -> Namespace:
     terminating = wire.status is not None and wire.status.phase == "Terminating"
     return Namespace(
         name=_name(meta),
-        mode="off-limits" if OFF_LIMITS in (meta.labels or {}) else (meta.annotations or {}).get(MODE, ""),
+        mode=OFF_LIMITS if OFF_LIMITS in (meta.labels or {}) else (meta.annotations or {}).get(MODE, ""),
         deleting=meta.deletion_timestamp is not None or terminating,
     )
 
