@@ -31,6 +31,7 @@ def vault_maker(arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -
     nearest = arguments.command == "explain" and arguments.output == "tree" and sys.stdout.isatty()
 
     def make(host: str, requests_per_second: float) -> VaultClient:
+        metrics.vault_limit(host, requests_per_second)
         return VaultClient(
             host, identity, session=http, clock=clock, requests_per_second=requests_per_second,
             on_request=metrics.vault_request, nearest=nearest,

@@ -135,6 +135,8 @@ class Halted(Event, frozen=True, kw_only=True):
     detail: str
     remedy: str
     pod: str = ""
+    secrets: tuple[str, ...] = ()  # the vault secrets that have changed, as `vault/name`
+    back_to: str = ""  # the version to go back to: its id, else when it was created
 
 
 class HaltEnded(Event, frozen=True, kw_only=True):
@@ -161,6 +163,18 @@ class Propagated(Event, frozen=True, kw_only=True):
     stage: str
     seconds: float
     workload: WorkloadKey | None = None
+
+
+class RotationCounted(Event, frozen=True, kw_only=True):
+    """A new version has come to every container of one chain within the objective, or is late: told when it is.
+
+    ``source``: the vault secret as ``vault/name``; ``seconds`` since the version's creation.
+    """
+
+    chain: ObjectKey
+    source: str
+    in_time: bool
+    seconds: float
 
 
 class Refused(Event, frozen=True, kw_only=True):
@@ -212,11 +226,14 @@ class LeadershipChanged(Event, frozen=True, kw_only=True):
 
 
 class PolicyChanged(Event, frozen=True, kw_only=True):
-    """The policy file was read anew: valid, or not (then the old one stays)."""
+    """The policy file was read anew: valid, or not (then the old one stays). The rest is of the policy in force."""
 
     valid: bool
     digest: str
     problems: tuple[str, ...] = ()
+    mode: str = "observe"
+    interval: float = 60.0  # seconds between two comparisons
+    objective: float = 900.0  # seconds within which a rotation should be everywhere
 
 
 class StepDone(Event, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
 from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
-from agent.events import BoundsRead, Event, LeadershipChanged, PolicyChanged, Troubled
+from agent.events import BoundsRead, Event, LeadershipChanged, Troubled
 from agent.inquiries import Inquiries
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
@@ -303,12 +303,10 @@ class Agent:
         if self.policy_file.reload_if_changed():
             self.context.policy = self._sweepers.policy = self.policy_file.current
             self.engine.full()
-            self.context.tell(PolicyChanged, valid=True, digest=self.policy_file.current.digest)
+            self.context.tell_policy()
         elif str(self.policy_file.problem) != str(before):
             problems = tuple(str(p) for p in self.policy_file.problem.problems) if self.policy_file.problem else ()
-            self.context.tell(
-                PolicyChanged, valid=not problems, digest=self.policy_file.current.digest, problems=problems
-            )
+            self.context.tell_policy(problems)
 
     def _save_last(self) -> None:
         try:

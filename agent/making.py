@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from agent.clients import connection, vault_maker
 from agent.clock import Clock
-from agent.events import Event, PolicyChanged
+from agent.events import Event
 from agent.loop import Access, Agent, Settings
 from agent.model import ObjectKey, WorkloadKey
 from agent.policy import PolicyFile
@@ -39,8 +39,9 @@ class Maker:
             access=access,
         )
         agent = Agent(settings, self.conn, self.policy, self._make_vault, self._clock, leading=leading, me=me)
+        self._metrics.begin()
         agent.subscribers += self._subscribers(agent, access)
-        agent.context.tell(PolicyChanged, valid=True, digest=self.policy.current.digest)
+        agent.context.tell_policy()
         agent.say_start()
         return agent
 

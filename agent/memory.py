@@ -107,6 +107,14 @@ class RecreateAttempt(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["reserved", "deleted", "back", "lost"] = "reserved"
 
 
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A new version of one vault secret on its way to every container of one chain."""
+
+    begun: float  # `created` of the oldest version that is not everywhere yet (vault's clock)
+    done: float = 0.0  # since when nothing of the chain drifts (API server's clock); 0: something does
+    late: bool = False  # counted as late already
+
+
 class ChainMemory(msgspec.Struct, frozen=True, kw_only=True):
     """One ExternalSecret over time."""
 
@@ -123,6 +131,7 @@ class ChainMemory(msgspec.Struct, frozen=True, kw_only=True):
     probe: str = ""  # identity set for which a sync was tried although ESO failed
     acknowledged: str = ""  # syncedResourceVersion last seen acknowledged
     pace: tuple[float, ...] = ()  # seconds of the last acknowledgements
+    rotations: dict[str, Rotation] = {}  # str(source) -> the new version that is not counted, or not everywhere, yet
 
 
 class Eviction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -145,6 +154,8 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     sources_key: str = ""  # the source versions under which it failed
     template: str = ""
     remedy: str = ""
+    secrets: tuple[str, ...] = ()  # str(source) of the vault secrets that have changed
+    back_to: str = ""  # the version to go back to: its id, else when it was created; several in their order
 
 
 class HealMemory(msgspec.Struct, frozen=True, kw_only=True):

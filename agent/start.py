@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent import garbage
 from agent.clock import Clock
@@ -69,6 +69,7 @@ class Started:
             health.interval = maker.policy.current.interval
             health.cycle_ended(monotonic)
 
+        ProcessCollector(registry=self.registry)
         leadership = self._leadership()
         self.metrics.lead_by(lambda: leadership.leading)
 

@@ -84,7 +84,10 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
         text = f"ESO fails to sync since {stamp(since)}: {detail}"
         if es.refresh_time is not None:
             text += f"; last good sync {stamp(es.refresh_time)}"
-        finding = _finding(view, Link.VAULT, Kind.SYNC_FAILED, since, text, cause=cause, remedy=REMEDIES.get(cause, ""))
+        finding = _finding(
+            view, Link.VAULT, Kind.SYNC_FAILED, since, text,
+            cause=cause, remedy=REMEDIES.get(cause, ""), sources=_behind_failure(view),
+        )  # fmt: skip
         return State.STALE, [finding]
     if not spec_applied(es):
         since = es.spec_changed or es.created
@@ -108,6 +111,12 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
     if es.unsupported:
         return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, es.unsupported, cause="unsupported")]
     return (State.UNKNOWN if disabled else State.FRESH), []
+
+
+def _behind_failure(view: ChainView) -> tuple[SourceKey, ...]:
+    """The vault secrets for which a sync may fail: those that are not as they should be, else all that it reads."""
+    wrong = tuple(key for key, source in view.sources.items() if not (source.state.present and source.state.enabled))
+    return wrong or tuple(sorted({key for _, key in view.resolved}))
 
 
 def _stale_sources(view: ChainView, policy: Policy) -> Iterator[tuple[SourceKey, SourceMemory]]:
@@ -148,7 +157,8 @@ def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, li
         return State.STALE, [_finding(view, Link.SECRET, Kind.STUCK, now, text)], None
     if secret is None or secret.deleting:
         text = f"{name} {'is being deleted' if secret else 'is not there'}"
-        return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_SECRET, now, text)], None
+        cause = NOT_BACK if attempt is not None and attempt.state == "lost" else ""
+        return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_SECRET, now, text, cause=cause)], None
     conflict = _conflict(view, now)
     if conflict is not None:
         return State.UNKNOWN, [conflict], None
@@ -287,6 +297,9 @@ def _finding(
         evidence=evidence, cause=cause, remedy=remedy, sources=sources,
     )  # fmt: skip
 
+
+NOT_BACK = "not-back"
+"""The cause of a missing Secret that we deleted, and that ESO has not written anew in time."""
 
 REMEDIES = {
     "access-denied": "grant ESO's identity read access to secrets (role Key Vault Secrets User) on the vault",

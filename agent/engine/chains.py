@@ -17,6 +17,7 @@ from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.context import Context
 from agent.engine.failures import Failures
+from agent.engine.rotations import Rotations
 from agent.engine.stores import not_listed
 from agent.engine.targets import Known, Targets
 from agent.events import (
@@ -72,6 +73,7 @@ class Chains:
         self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
         self._failures = Failures(context)
         self.targets = Targets(context)
+        self.rotations = Rotations(context)
 
     # ----------------------------------------------------------------------------------------------------- view
 
@@ -182,6 +184,7 @@ class Chains:
         self.verdicts[key] = dict(by_workload)
         self.told_of.update(by_workload)
         self._remember_findings(key, found, view, now)
+        self.rotations.judged(key, report)
         self._remember_assumption(view, report)
         self._say(key, found)
         if report.wake_at is not None:

@@ -15,10 +15,10 @@ from agent.cluster.writer import Writer
 from agent.engine.observe import Observer
 from agent.engine.troubles import Troubles
 from agent.engine.world import World
-from agent.events import Event, RefusalEnded, Refused, StepDone
+from agent.events import Event, Halted, PolicyChanged, RefusalEnded, Refused, StepDone
 from agent.fingerprint import Fingerprints
 from agent.ledger import Ledger, LedgerConflict
-from agent.memory import ChainMemory, HealMemory, Memory
+from agent.memory import ChainMemory, Halt, HealMemory, Memory
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
 
@@ -109,6 +109,21 @@ class Context:
     def step(self, step: Step, result: str, detail: str = "") -> None:
         """Count one write."""
         self.tell(StepDone, step=step, result=result, detail=detail)
+
+    def tell_policy(self, problems: tuple[str, ...] = ()) -> None:
+        """Tell which policy is in force, and what is wrong with the file if it is not that one."""
+        policy = self.policy
+        self.tell(
+            PolicyChanged, valid=not problems, digest=policy.digest, problems=problems, mode=policy.mode,
+            interval=policy.interval, objective=policy.report.propagation_objective,
+        )  # fmt: skip
+
+    def tell_halt(self, workload: WorkloadKey, halt: Halt) -> None:
+        """Tell that a workload is halted, and why."""
+        self.tell(
+            Halted, workload=workload, reason=halt.reason, detail=halt.detail, remedy=halt.remedy, pod=halt.pod,
+            secrets=halt.secrets, back_to=halt.back_to,
+        )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------------- refusals
 

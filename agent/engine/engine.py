@@ -23,7 +23,7 @@ from agent.engine.observe import ESO, no_eso, not_installed
 from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
-from agent.events import CycleEnded, DataChanged, Halted
+from agent.events import CycleEnded, DataChanged
 from agent.events import Malformed as MalformedEvent
 from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
 
@@ -94,6 +94,7 @@ class Engine:
         observer.changed_data.clear()
         for source in observer.changed_sources:
             context.ledger.note("sources", source)
+            self.chains.rotations.witnessed(source, self._sources.get(source, ()))
             world.dirty_chains.update(self._sources.get(source, ()))
         observer.changed_sources.clear()
 
@@ -138,10 +139,7 @@ class Engine:
         """Say again, after a start, what the ledger remembers as halted: a page must not resolve by a restart."""
         for key, heal in self.context.memory.heals.items():
             if heal.halt is not None:
-                halt = heal.halt
-                self.context.tell(
-                    Halted, workload=key, reason=halt.reason, detail=halt.detail, remedy=halt.remedy, pod=halt.pod
-                )
+                self.context.tell_halt(key, heal.halt)
 
     def prune(self) -> None:
         """Forget what no longer exists: Secrets without a consumer, sources that nobody reads, chains and heals."""

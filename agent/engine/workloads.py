@@ -20,14 +20,14 @@ from agent.engine.context import Context
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
 from agent.engine.volumes import single_attach
-from agent.events import Evicted, Halted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
+from agent.events import Evicted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
 from agent.memory import Eviction, Halt, HealMemory
 from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
+from agent.plan.moved import Moved
 from agent.plan.optout import NOT_READ, mode_of, opted_out
 from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
-from agent.times import stamp
 
 _RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, State.FRESH: 4}
 UNSURE_PAUSE = 2.0
@@ -127,7 +127,7 @@ class Workloads:
             heal=heal,
             heal_key=self._heal_key(reports, workload),
             sources=behind or (heal.sources if heal is not None else ()),
-            versions=self._versions(stale, heal),
+            moved=self._moved(stale, heal),
             policy=context.policy,
             rule=rule,
             around=self._around(key, workload, bool(stale), behind),
@@ -218,13 +218,13 @@ class Workloads:
                     parts.append(f"{source}={known.state.identity}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def _versions(self, stale: list[ContainerVerdict], heal: HealMemory | None) -> str:
+    def _moved(self, stale: list[ContainerVerdict], heal: HealMemory | None) -> tuple[Moved, ...]:
         """Every version that changed and the one to go back to: what the pods that still serve run."""
         running: dict[SourceKey, set[float]] = defaultdict(set)
         for verdict in stale:
             for source, versions in verdict.versions:
                 running[source].update(versions)
-        said = []
+        found = []
         for source in sorted(running or (heal.sources if heal else ())):
             known = self.context.memory.sources.get(source)
             if known is None or known.state.created in running.get(source, ()):
@@ -233,9 +233,8 @@ class Workloads:
             former = source_events.previous(known)
             back = back or (former.created if former else 0.0)
             number = next((v.id for v in known.versions if v.created == back and v.id), "")
-            what = f"{source}: version of {stamp(known.state.created)} is new"
-            said.append(f"{what}, go back to that of {stamp(back)}{f' ({number})' if number else ''}" if back else what)
-        return "; ".join(said)
+            found.append(Moved(source, known.state.created, back, number))
+        return tuple(found)
 
     # ------------------------------------------------------------------------------------------------ carry out
 
@@ -443,9 +442,7 @@ class Workloads:
         heal = case.heal or HealMemory(key=case.heal_key, since=case.now)
         halt = decision.halt
         self._reserve(case.key, replace(heal, batch=(), stage="pending", canary_passed=False, halt=halt))
-        context.tell(
-            Halted, workload=case.key, reason=halt.reason, detail=halt.detail, remedy=halt.remedy, pod=halt.pod
-        )
+        context.tell_halt(case.key, halt)
         context.timers.set(case.key, case.now + 5)
         return False
 

@@ -16,6 +16,7 @@ from agent.diagnose.view import ChainReport
 from agent.memory import Halt, HealMemory
 from agent.model import RESTARTED_AT, ContainerRun, Pod, Refusal, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Idle, Passed, RecycleDecision, Refuse, Restart, Wait
+from agent.plan.moved import Moved
 from agent.policy import Policy, RecycleRule, windows
 
 NO_REPLACEMENT = 30.0
@@ -70,7 +71,7 @@ class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
     heal: HealMemory | None
     heal_key: str  # source versions and template: a heal is about these
     sources: tuple[SourceKey, ...]
-    versions: str = ""  # what changed and what to go back to, in words
+    moved: tuple[Moved, ...] = ()  # what changed and what to go back to
     policy: Policy
     rule: RecycleRule | None
     around: Surroundings
@@ -278,7 +279,7 @@ def _cached(case: RecycleCase) -> Halt | None:
 def _halt(case: RecycleCase, reason: str, detail: str, pod: str, *, remedy: str = "") -> Halt:
     said = f"pod {pod}: {detail}" if pod else detail
     if reason == "canary-failed":
-        said += f"; {case.versions}" if case.versions else ""
+        said = "; ".join((said, *map(str, case.moved)))
         remedy = (
             remedy
             or "set the previous value again as a new version, or correct the application; then it goes on by itself"
@@ -287,7 +288,11 @@ def _halt(case: RecycleCase, reason: str, detail: str, pod: str, *, remedy: str 
         remedy = remedy or "not the secret's fault: make room for the pod, it goes on by itself"
     template = case.workload.template_digest if case.workload is not None else ""
     about = case.heal.key if case.heal is not None else case.heal_key
-    return Halt(reason=reason, detail=said, at=case.now, pod=pod, sources_key=about, template=template, remedy=remedy)
+    return Halt(
+        reason=reason, detail=said, at=case.now, pod=pod, sources_key=about, template=template, remedy=remedy,
+        secrets=tuple(str(moved.source) for moved in case.moved),
+        back_to=", ".join(moved.back_to for moved in case.moved if moved.back_to),
+    )  # fmt: skip
 
 
 def halt_ended(case: RecycleCase, halt: Halt) -> str:

@@ -22,7 +22,10 @@ class DriftSeries:
     def __init__(self, registry: CollectorRegistry, *, most: int = MOST_SERIES) -> None:
         names = ("namespace", "externalsecret", "link", "kind")
         self._drift = Series(
-            "secret_drift_drift", "Drifts that there are now. Gone with the drift.", (*names, "cause"), most=most
+            "secret_drift_drift",
+            "Drifts that there are now. Gone with the drift.",
+            (*names, "cause", "vault"),
+            most=most,
         )
         self._since = Series(
             "secret_drift_drift_since_timestamp_seconds",
@@ -61,11 +64,11 @@ class DriftSeries:
             self._show(labels, before, {other: held for other, held in before.items() if other != part})
 
     def _show(self, labels: Labels, before: dict[_Part, Finding], after: dict[_Part, Finding]) -> None:
-        counts = _by_cause(after)
-        for cause in _by_cause(before).keys() - counts.keys():
-            self._drift.remove((*labels, cause))
-        for cause, count in counts.items():
-            self._drift.set((*labels, cause), count)
+        now = _alike(after)
+        for more in _alike(before).keys() - now.keys():
+            self._drift.remove(labels + more)
+        for more, findings in now.items():
+            self._drift.set(labels + more, len(findings))
         if after:
             self._since.set(labels, min(finding.since for finding in after.values()))
             self._found[labels] = after
@@ -82,8 +85,10 @@ def _part(finding: Finding) -> _Part:
     return finding.workload, finding.sources
 
 
-def _by_cause(findings: dict[_Part, Finding]) -> dict[str, int]:
-    counts: dict[str, int] = {}
+def _alike(findings: dict[_Part, Finding]) -> dict[Labels, list[Finding]]:
+    """Findings by cause and vault; where several vaults are behind one, all are named in one label."""
+    groups: dict[Labels, list[Finding]] = {}
     for finding in findings.values():
-        counts[finding.cause] = counts.get(finding.cause, 0) + 1
-    return counts
+        vaults = ", ".join(sorted({source.vault_name for source in finding.sources}))
+        groups.setdefault((finding.cause, vaults), []).append(finding)
+    return groups

@@ -86,6 +86,7 @@ LEVEL: dict[type[ev.Event], int] = {
     ev.HaltEnded: logging.INFO,
     ev.Healed: logging.INFO,
     ev.Propagated: logging.INFO,
+    ev.RotationCounted: logging.DEBUG,
     ev.Refused: logging.WARNING,
     ev.RefusalEnded: logging.INFO,
     ev.Troubled: logging.WARNING,
@@ -106,6 +107,8 @@ def level_of(event: ev.Event) -> int:
             return logging.INFO
         case ev.Refused() if event.refusal.until is not None:
             return logging.INFO
+        case ev.RotationCounted() if not event.in_time:
+            return logging.WARNING
         case ev.PolicyChanged() if not event.valid:
             return logging.ERROR
         case ev.StepDone() if event.result == "failed":

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from agent import __version__
 from agent import events as ev
-from agent.model import Link, State, Step
+from agent.model import Link, SourceKey, State, Step
+from agent.report.current import Current
 from agent.report.drifts import DriftSeries
 from agent.report.series import MOST_SERIES, Labels, Series
 from agent.report.words import escape
@@ -26,6 +27,7 @@ CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 
 """Seconds of one comparison, from a handful of chains to a relist of the largest clusters."""
 
 STAGES = ("vault_to_secret", "total")
+OUTCOMES = ("in-time", "late")
 RESULTS = ("done", "failed", "dry-run")
 WRITES = (Step.FORCE_SYNC, Step.RECREATE, Step.RECYCLE)
 
@@ -54,11 +56,8 @@ class Metrics:
         self._stale = Series(
             "secret_drift_stale_containers", "Containers that run an old value.", ("namespace", "workload"), most=most
         )
-        self._halted = Series(
-            "secret_drift_halted", "1 while recycling is halted.", ("namespace", "workload", "reason"), most=most
-        )
         registry.register(self._stale)
-        registry.register(self._halted)
+        self._current = Current(registry, most=most)
         self._actions = _Counts(
             registry, "secret_drift_actions", "Steps that were attempted, by result.", ("step", "result")
         )
@@ -72,6 +71,12 @@ class Metrics:
             "secret_drift_propagation_seconds", "From the creation of a vault version to its arrival.", ("stage",),
             buckets=sorted({*PROPAGATION_BUCKETS, objective}), registry=registry,
         )  # fmt: skip
+        self._rotations = _Counts(
+            registry,
+            "secret_drift_rotations",
+            "New versions that came to every container of a chain within the objective, or are late.",
+            ("result",),
+        )
         self._cycle = Histogram(
             "secret_drift_cycle_duration_seconds",
             "How long a comparison took.",
@@ -97,6 +102,15 @@ class Metrics:
         self._policy = Gauge(
             "secret_drift_policy_valid", "1 if the policy file is the policy in force.", registry=registry
         )
+        self._mode = Gauge("secret_drift_policy_info", "Mode of the policy in force.", ("mode",), registry=registry)
+        self._interval = Gauge("secret_drift_interval_seconds", "Time between two comparisons.", registry=registry)
+        self._objective = Gauge(
+            "secret_drift_objective_seconds", "Time within which a rotation should be everywhere.", registry=registry
+        )
+        self._limit = Gauge(
+            "secret_drift_vault_requests_per_second_limit", "What the policy allows us to ask of a vault.", ("vault",),
+            registry=registry,
+        )  # fmt: skip
         self._bounded = Gauge(
             "secret_drift_writes_bounded",
             "1 if admission policies bound the writes of this agent, 0 if RBAC alone does, -1 where it is not known.",
@@ -112,21 +126,21 @@ class Metrics:
             ev.CycleEnded: self._cycle_ended,
             ev.DriftFound: self._drift_found,
             ev.DriftGone: self._drift_gone,
-            ev.Halted: self._halt_began,
-            ev.HaltEnded: self._halt_ended,
             ev.Propagated: self._propagated,
             ev.Refused: self._refused,
             ev.StepDone: self._step_done,
+            ev.RotationCounted: self._rotation_counted,
             ev.PolicyChanged: self._policy_changed,
             ev.LeadershipChanged: self._leadership_changed,
             ev.BoundsRead: self._bounds_read,
         }
+        for kind, handler in self._current.handlers.items():
+            self.handlers[kind] = _both(self.handlers.get(kind), handler)
 
     ignored: frozenset[type[ev.Event]] = frozenset(
         {
-            ev.SyncRequested, ev.Synced, ev.SyncTimedOut, ev.SecretDeleted, ev.SecretBack, ev.SecretNotBack,
-            ev.DataChanged, ev.Evicted, ev.RolloutRestarted, ev.StagePassed, ev.Healed, ev.RefusalEnded, ev.Troubled,
-            ev.Recovered, ev.Malformed,
+            ev.Synced, ev.SyncTimedOut, ev.SecretBack, ev.SecretNotBack, ev.DataChanged, ev.StagePassed, ev.Healed,
+            ev.Malformed,
         }
     )  # fmt: skip
     """Events that no metric is made of: what is counted of them comes as StepDone, or in the links by state."""
@@ -136,6 +150,10 @@ class Metrics:
         handler = self.handlers.get(type(event))
         if handler is not None:
             handler(event)
+
+    def begin(self) -> None:
+        """An agent begins, which tells anew what it meets."""
+        self._current.forget_troubles()
 
     def lead_by(self, leading: Callable[[], bool]) -> None:
         """Ask this, at each scrape, whether this process leads."""
@@ -147,9 +165,13 @@ class Metrics:
         self._api.add(verb, resource, str(code))
 
     def vault_request(self, vault: str, operation: str, code: int, seconds: float) -> None:
-        """The vault client's hook: one request. ``vault`` is the short name."""
+        """The vault client's hook: one request. ``vault`` is the host."""
         del seconds
-        self._vault.add(vault, operation, str(code))
+        self._vault.add(SourceKey(vault, "").vault_name, operation, str(code))
+
+    def vault_limit(self, vault: str, per_second: float) -> None:
+        """How many requests a second the policy allows for a vault, by its host."""
+        self._limit.labels(escape(SourceKey(vault, "").vault_name, 256)).set(per_second)
 
     def _start(self, refusals: Mapping[Step, Iterable[str]]) -> None:
         for link in Link:
@@ -163,6 +185,8 @@ class Metrics:
                 self._refusals.add(step.value, reason, by=0)
         for stage in STAGES:
             self._propagation.labels(stage)
+        for outcome in OUTCOMES:
+            self._rotations.add(outcome, by=0)
         self._policy.set(1)
 
     def _cycle_ended(self, event: ev.CycleEnded) -> None:
@@ -186,11 +210,8 @@ class Metrics:
         if event.finding.is_drift:
             self._drifts.gone(event.finding)
 
-    def _halt_began(self, event: ev.Halted) -> None:
-        self._halted.set((event.workload.namespace, event.workload.name, event.reason), 1)
-
-    def _halt_ended(self, event: ev.HaltEnded) -> None:
-        self._halted.remove((event.workload.namespace, event.workload.name, event.reason))
+    def _rotation_counted(self, event: ev.RotationCounted) -> None:
+        self._rotations.add(OUTCOMES[0] if event.in_time else OUTCOMES[1])
 
     def _propagated(self, event: ev.Propagated) -> None:
         stage = event.stage if event.stage in STAGES else _OTHER
@@ -209,11 +230,26 @@ class Metrics:
         """Everything has been read anew, and what is there is told again."""
         del event
         self._drifts.clear()
-        self._halted.replace({})
+        self._current.clear()
         self._stale.replace({})
 
     def _policy_changed(self, event: ev.PolicyChanged) -> None:
         self._policy.set(event.valid)
+        self._mode.clear()
+        self._mode.labels(escape(event.mode, 20)).set(1)
+        self._interval.set(event.interval)
+        self._objective.set(event.objective)
+
+
+def _both(first: Callable[[Any], None] | None, second: Callable[[Any], None]) -> Callable[[Any], None]:
+    if first is None:
+        return second
+
+    def both(event: Any) -> None:
+        first(event)
+        second(event)
+
+    return both
 
 
 class _Counts:

@@ -98,6 +98,7 @@ def _(
     event: ev.CycleEnded
     | ev.DataChanged
     | ev.RefusalEnded
+    | ev.RotationCounted
     | ev.Troubled
     | ev.Recovered
     | ev.BoundsRead

@@ -242,6 +242,13 @@ def _(event: ev.Propagated) -> str:
 
 
 @phrase.register
+def _(event: ev.RotationCounted) -> str:
+    if event.in_time:
+        return f"the newest version of {event.source} was everywhere within the objective, after {span(event.seconds)}"
+    return f"the newest version of {event.source} is not everywhere {span(event.seconds)} after it was created: late"
+
+
+@phrase.register
 def _(event: ev.Refused) -> str:
     return refusal_said(event.refusal) + ("" if event.first else " (still)")
 

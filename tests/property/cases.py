@@ -36,6 +36,7 @@ from agent.model import (
     WorkloadKey,
 )
 from agent.plan import sync
+from agent.plan.moved import Moved
 from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 from agent.plan.sync import SyncCase
 from agent.policy import Canary, LogCanary, Policy, RecycleRule, SyncRule, Window
@@ -250,7 +251,7 @@ def recycle_case(dice: Dice) -> RecycleCase:
         heal=heal,
         heal_key=KEY,
         sources=SOURCES,
-        versions="prod-kv/db-password: version of yesterday is new",
+        moved=(Moved(SourceKey("prod-kv.vault.azure.net", "db-password"), 1.0),),
         policy=policy,
         rule=policy.recycle_rule(NS),
         around=around,

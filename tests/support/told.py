@@ -33,9 +33,8 @@ def propagated(process: AgentProcess, stage: str) -> list[str]:
 
 
 def sample(metrics: str, name: str, **labels: str) -> float | None:
-    """The value of one series of a scrape; None if there is none with exactly these labels."""
-    for family in text_string_to_metric_families(metrics):
-        for found in family.samples:
-            if found.name == name and found.labels == labels:
-                return float(found.value)
-    return None
+    """The value of the one series of a scrape with these labels, and perhaps more; None if there is none."""
+    samples = (found for family in text_string_to_metric_families(metrics) for found in family.samples)
+    values = [float(s.value) for s in samples if s.name == name and labels.items() <= s.labels.items()]
+    assert len(values) <= 1, f"{name}{labels} names {len(values)} series"
+    return values[0] if values else None
