@@ -29,6 +29,7 @@ class CycleEnded(Event, frozen=True, kw_only=True):
     stale_containers: dict[WorkloadKey, int]
     findings: int
     requests: int = 0
+    troubles: dict[str, str] = {}  # what cannot be read or written now -> its cause
 
 
 class DriftFound(Event, frozen=True, kw_only=True):

@@ -39,7 +39,6 @@ class Maker:
             access=access,
         )
         agent = Agent(settings, self.conn, self.policy, self._make_vault, self._clock, leading=leading, me=me)
-        self._metrics.begin()
         agent.subscribers += self._subscribers(agent, access)
         agent.context.tell_policy()
         agent.say_start()

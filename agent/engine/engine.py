@@ -169,6 +169,7 @@ class Engine:
             links={key: count for key, count in self.chains.links.items() if count},
             stale_containers=self.workloads.stale_containers(),
             findings=sum(len(found) for found in self.chains.findings.values()),
+            troubles={subject: trouble.cause for subject, trouble in self.troubles.items()},
         )
         self.context.cycle += 1
 

@@ -46,7 +46,7 @@ class Current:
             ("namespace", "workload", "vault", "vault_secret"),
         )  # fmt: skip
         self._troubles = gauge(
-            "secret_drift_trouble", "1 while something cannot be read or written, by what it is and why.",
+            "secret_drift_trouble", "1 for what could not be read or written at the end of the last comparison.",
             ("subject", "cause"), _MOST_TROUBLES,
         )  # fmt: skip
         self._lock = threading.Lock()
@@ -61,8 +61,7 @@ class Current:
             ev.HaltEnded: self._halt_ended,
             ev.Refused: self._refusal_began,
             ev.RefusalEnded: self._refusal_ended,
-            ev.Troubled: lambda event: self._troubles.set((event.subject, event.trouble.cause), 1),
-            ev.Recovered: self._recovered,
+            ev.CycleEnded: lambda event: self._troubles.replace({pair: 1 for pair in event.troubles.items()}),
             ev.SyncRequested: lambda event: self._step(event.chain, Step.FORCE_SYNC),
             ev.SecretDeleted: lambda event: self._step(event.chain, Step.RECREATE),
             ev.Evicted: lambda event: self._step(event.workload, Step.RECYCLE),
@@ -71,16 +70,12 @@ class Current:
         self.handlers = {kind: self._alone(handler) for kind, handler in handlers.items()}
 
     def clear(self) -> None:
-        """Everything is read anew, and what is there is told again. Troubles are told when they are met, and stay."""
+        """Everything has been read anew, and what is there is told again."""
         with self._lock:
             for known in (self._halts, self._refusals, self._taken, self._drifting):
                 known.clear()
             for series in (self._halted, self._refused, self._steps, self._sources):
                 series.replace({})
-
-    def forget_troubles(self) -> None:
-        """Another term begins: what is in trouble is met again."""
-        self._troubles.replace({})
 
     # --------------------------------------------------------------------------------------------------- details
 
@@ -110,11 +105,6 @@ class Current:
 
     def _refusal_ended(self, event: ev.RefusalEnded) -> None:
         self._replace(self._refused, self._refusals, (event.refusal.chain, event.refusal.workload), None)
-
-    def _recovered(self, event: ev.Recovered) -> None:
-        for labels in self._troubles.known():
-            if labels[0] == event.subject:
-                self._troubles.remove(labels)
 
     def _step(self, about: ObjectKey | WorkloadKey, step: Step) -> None:
         """A step counts for what drifts now: one that was taken to find out about nothing leaves no series."""

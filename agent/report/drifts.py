@@ -15,8 +15,8 @@ _Part = tuple[WorkloadKey | None, tuple[SourceKey, ...]]
 class DriftSeries:
     """Keeps the gauges in step with what was found and is gone.
 
-    Several findings may share their labels (two stale workloads of one chain): the gauge counts them, and the oldest
-    of them says since when.
+    Several findings may share their labels (a Deployment and a StatefulSet of one name): the gauge counts them. Of all
+    of a chain's link and kind, the oldest says since when.
     """
 
     def __init__(self, registry: CollectorRegistry, *, most: int = MOST_SERIES) -> None:
@@ -24,7 +24,7 @@ class DriftSeries:
         self._drift = Series(
             "secret_drift_drift",
             "Drifts that there are now. Gone with the drift.",
-            (*names, "cause", "vault"),
+            (*names, "cause", "vault", "workload"),
             most=most,
         )
         self._since = Series(
@@ -86,9 +86,10 @@ def _part(finding: Finding) -> _Part:
 
 
 def _alike(findings: dict[_Part, Finding]) -> dict[Labels, list[Finding]]:
-    """Findings by cause and vault; where several vaults are behind one, all are named in one label."""
+    """Findings by cause, vault and workload; where several vaults are behind one, all are named in one label."""
     groups: dict[Labels, list[Finding]] = {}
     for finding in findings.values():
         vaults = ", ".join(sorted({source.vault_name for source in finding.sources}))
-        groups.setdefault((finding.cause, vaults), []).append(finding)
+        workload = finding.workload.name if finding.workload is not None else ""
+        groups.setdefault((finding.cause, vaults, workload), []).append(finding)
     return groups

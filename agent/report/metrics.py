@@ -140,7 +140,7 @@ class Metrics:
     ignored: frozenset[type[ev.Event]] = frozenset(
         {
             ev.Synced, ev.SyncTimedOut, ev.SecretBack, ev.SecretNotBack, ev.DataChanged, ev.StagePassed, ev.Healed,
-            ev.Malformed,
+            ev.Malformed, ev.Troubled, ev.Recovered,
         }
     )  # fmt: skip
     """Events that no metric is made of: what is counted of them comes as StepDone, or in the links by state."""
@@ -150,10 +150,6 @@ class Metrics:
         handler = self.handlers.get(type(event))
         if handler is not None:
             handler(event)
-
-    def begin(self) -> None:
-        """An agent begins, which tells anew what it meets."""
-        self._current.forget_troubles()
 
     def lead_by(self, leading: Callable[[], bool]) -> None:
         """Ask this, at each scrape, whether this process leads."""

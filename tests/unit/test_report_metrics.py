@@ -13,18 +13,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from report_events import BACKEND, CHAIN, NOW, SOURCE, found, gone, refusal
 
 from agent import events as ev
-from agent.model import Kind, Link, ObjectKey, SourceKey, State, Step, Trouble, WorkloadKey
+from agent.model import Kind, Link, ObjectKey, SourceKey, State, Step, WorkloadKey
 from agent.report.exposition import RenderedLabels, exposition
 from agent.report.metrics import Metrics
 from agent.report.series import OTHERS, Series
 
 LABELS = {
     "secret_drift_links": {"link", "state"},
-    "secret_drift_drift": {"namespace", "externalsecret", "link", "kind", "cause", "vault"},
+    "secret_drift_drift": {"namespace", "externalsecret", "link", "kind", "cause", "vault", "workload"},
     "secret_drift_drift_since_timestamp_seconds": {"namespace", "externalsecret", "link", "kind"},
     "secret_drift_stale_containers": {"namespace", "workload"},
     "secret_drift_stale_source": {"namespace", "workload", "vault", "vault_secret"},
-    "secret_drift_steps": {"namespace", "externalsecret", "step"},
+    "secret_drift_steps": {"namespace", "workload", "step"},
     "secret_drift_actions_total": {"step", "result"},
     "secret_drift_refused": {"namespace", "workload", "step", "reason"},
     "secret_drift_refusals_total": {"step", "reason"},
@@ -88,12 +88,11 @@ def test_the_metrics_are_those_that_are_documented_and_no_others() -> None:
     """After something of everything has happened, names and labels are exactly the published ones."""
     world = World()
     for event in (
-        found(cause="x"), cycle(stale_containers={BACKEND: 2}), stale_pod(cause="x"),
-        ev.SyncRequested(at=NOW, chain=CHAIN, reason="stale", evidence="", attempt=1),
+        cycle(stale_containers={BACKEND: 2}, troubles={"the ledger": "ledger"}), stale_pod(cause="x"),
+        ev.Evicted(at=NOW, workload=BACKEND, pod=CHAIN, stage="canary", evidence=""),
         ev.Halted(
             at=NOW, workload=BACKEND, reason="canary-failed", detail="", remedy="", secrets=(str(SOURCE),), back_to="v1"
         ),
-        ev.Troubled(at=NOW, subject="the ledger", trouble=Trouble(cause="ledger", detail="")),
         ev.PolicyChanged(at=NOW, valid=True, digest=""),
         ev.Refused(at=NOW, refusal=refusal()), ev.StepDone(at=NOW, step=Step.RECYCLE, result="done"),
         ev.Propagated(at=NOW, source=SOURCE, chain=CHAIN, stage="total", seconds=40.0),
@@ -133,19 +132,31 @@ def test_a_drift_whose_cause_turns_out_later_is_one_series() -> None:
     assert [labels["cause"] for labels in world.named("secret_drift_drift")] == ["access-denied"]
 
 
-def test_two_stale_workloads_of_one_chain_are_counted_and_dated_by_the_older() -> None:
-    """They share their labels, so that the value says how many there are."""
+def test_two_stale_workloads_of_one_chain_are_named_and_dated_by_the_older() -> None:
+    """Each is a series of its own while it is stale; since when is said of the chain."""
     world = World()
     labels = {"namespace": CHAIN.namespace, "externalsecret": CHAIN.name, "link": "container", "kind": "stale-pod"}
+    more = {**labels, "vault": "klinematrix-test-kv"}
     pods: dict[str, Any] = {"link": Link.CONTAINER, "kind": Kind.STALE_POD}
     other = WorkloadKey(CHAIN.namespace, "Deployment", "worker")
     world.metrics(found(**pods, workload=BACKEND, since=NOW - 50))
     world.metrics(found(**pods, workload=other, since=NOW - 90))
-    assert world.value("secret_drift_drift", **labels, vault="klinematrix-test-kv") == 2
+    assert world.value("secret_drift_drift", **more, workload="backend") == 1
+    assert world.value("secret_drift_drift", **more, workload="worker") == 1
     assert world.value("secret_drift_drift_since_timestamp_seconds", **labels) == NOW - 90
     world.metrics(gone(**pods, workload=other))
-    assert world.value("secret_drift_drift", **labels, vault="klinematrix-test-kv") == 1
+    assert world.value("secret_drift_drift", **more, workload="worker") is None
     assert world.value("secret_drift_drift_since_timestamp_seconds", **labels) == NOW - 50
+
+
+def test_two_workloads_of_one_name_are_one_series_that_counts_them() -> None:
+    """A StatefulSet may bear the name of a Deployment."""
+    world = World()
+    pods: dict[str, Any] = {"link": Link.CONTAINER, "kind": Kind.STALE_POD}
+    world.metrics(found(**pods, workload=BACKEND))
+    world.metrics(found(**pods, workload=BACKEND._replace(kind="StatefulSet")))
+    (series,) = world.named("secret_drift_drift")
+    assert world.value("secret_drift_drift", **series) == 2
 
 
 def test_a_drift_that_ends_with_other_sources_than_it_began_with_is_gone() -> None:
@@ -238,15 +249,12 @@ def test_a_workload_names_each_vault_secret_of_which_it_runs_an_old_version() ->
     assert world.named("secret_drift_stale_source") == []
 
 
-def test_a_trouble_lasts_until_its_subject_works_again() -> None:
-    """With all causes that it had, and it is met anew by an agent that begins."""
+def test_troubles_are_those_at_the_end_of_the_last_comparison() -> None:
+    """Each with its cause; what works again is no series any more."""
     world = World()
-    for subject, cause in (("vault a", "unreachable"), ("vault a", "throttled"), ("pods in x", "forbidden")):
-        world.metrics(ev.Troubled(at=NOW, subject=subject, trouble=Trouble(cause=cause, detail="d")))
-    world.metrics(ev.Recovered(at=NOW, subject="vault a"))
-    assert world.named("secret_drift_trouble") == [{"subject": "pods in x", "cause": "forbidden"}]
-    world.metrics.begin()
-    assert world.named("secret_drift_trouble") == []
+    world.metrics(cycle(troubles={"vault prod-kv": "unreachable", "pods in shop": "forbidden"}))
+    world.metrics(cycle(troubles={"vault prod-kv": "throttled"}))
+    assert world.named("secret_drift_trouble") == [{"subject": "vault prod-kv", "cause": "throttled"}]
 
 
 def test_another_term_tells_everything_anew() -> None:
