@@ -61,7 +61,7 @@ class Current:
             ev.HaltEnded: self._halt_ended,
             ev.Refused: self._refusal_began,
             ev.RefusalEnded: self._refusal_ended,
-            ev.CycleEnded: lambda event: self._troubles.replace({pair: 1 for pair in event.troubles.items()}),
+            ev.CycleEnded: lambda event: self._troubles.replace(dict.fromkeys(event.troubles.items(), 1)),
             ev.SyncRequested: lambda event: self._step(event.chain, Step.FORCE_SYNC),
             ev.SecretDeleted: lambda event: self._step(event.chain, Step.RECREATE),
             ev.Evicted: lambda event: self._step(event.workload, Step.RECYCLE),

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from agent.model import Finding, SourceKey, WorkloadKey
 from agent.report.series import MOST_SERIES, Labels, Series
 
+_MOST_NAMED = 3
 _Part = tuple[WorkloadKey | None, tuple[SourceKey, ...]]
 
 
@@ -24,7 +25,7 @@ class DriftSeries:
         self._drift = Series(
             "secret_drift_drift",
             "Drifts that there are now. Gone with the drift.",
-            (*names, "cause", "vault", "workload"),
+            (*names, "cause", "vault", "vault_secret", "workload"),
             most=most,
         )
         self._since = Series(
@@ -86,10 +87,12 @@ def _part(finding: Finding) -> _Part:
 
 
 def _alike(findings: dict[_Part, Finding]) -> dict[Labels, list[Finding]]:
-    """Findings by cause, vault and workload; where several vaults are behind one, all are named in one label."""
+    """Findings by cause, vaults, vault secrets and workload; several are named in one label, too many in none."""
     groups: dict[Labels, list[Finding]] = {}
     for finding in findings.values():
         vaults = ", ".join(sorted({source.vault_name for source in finding.sources}))
+        secrets = finding.sources if len(finding.sources) <= _MOST_NAMED else ()
+        named = ", ".join(source.name for source in sorted(secrets))
         workload = finding.workload.name if finding.workload is not None else ""
-        groups.setdefault((finding.cause, vaults, workload), []).append(finding)
+        groups.setdefault((finding.cause, vaults, named, workload), []).append(finding)
     return groups

@@ -27,6 +27,7 @@ CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 
 """Seconds of one comparison, from a handful of chains to a relist of the largest clusters."""
 
 STAGES = ("vault_to_secret", "total")
+SYNCS = ("acknowledged", "timed-out")
 OUTCOMES = ("in-time", "late")
 RESULTS = ("done", "failed", "dry-run")
 WRITES = (Step.FORCE_SYNC, Step.RECREATE, Step.RECYCLE)
@@ -66,6 +67,9 @@ class Metrics:
             "secret_drift_refusals",
             "Steps that were due and refused, told anew each hour.",
             ("step", "reason"),
+        )
+        self._syncs = _Counts(
+            registry, "secret_drift_syncs", "Force-syncs that ended: acknowledged by ESO, or not in time.", ("result",)
         )
         self._propagation = Histogram(
             "secret_drift_propagation_seconds", "From the creation of a vault version to its arrival.", ("stage",),
@@ -129,6 +133,8 @@ class Metrics:
             ev.Propagated: self._propagated,
             ev.Refused: self._refused,
             ev.StepDone: self._step_done,
+            ev.Synced: lambda _: self._syncs.add(SYNCS[0]),
+            ev.SyncTimedOut: lambda _: self._syncs.add(SYNCS[1]),
             ev.RotationCounted: self._rotation_counted,
             ev.PolicyChanged: self._policy_changed,
             ev.LeadershipChanged: self._leadership_changed,
@@ -139,8 +145,8 @@ class Metrics:
 
     ignored: frozenset[type[ev.Event]] = frozenset(
         {
-            ev.Synced, ev.SyncTimedOut, ev.SecretBack, ev.SecretNotBack, ev.DataChanged, ev.StagePassed, ev.Healed,
-            ev.Malformed, ev.Troubled, ev.Recovered,
+            ev.SecretBack, ev.SecretNotBack, ev.DataChanged, ev.StagePassed, ev.Healed, ev.Malformed, ev.Troubled,
+            ev.Recovered,
         }
     )  # fmt: skip
     """Events that no metric is made of: what is counted of them comes as StepDone, or in the links by state."""
@@ -181,6 +187,8 @@ class Metrics:
                 self._refusals.add(step.value, reason, by=0)
         for stage in STAGES:
             self._propagation.labels(stage)
+        for ending in SYNCS:
+            self._syncs.add(ending, by=0)
         for outcome in OUTCOMES:
             self._rotations.add(outcome, by=0)
         self._policy.set(1)

@@ -20,12 +20,13 @@ from agent.report.series import OTHERS, Series
 
 LABELS = {
     "secret_drift_links": {"link", "state"},
-    "secret_drift_drift": {"namespace", "externalsecret", "link", "kind", "cause", "vault", "workload"},
+    "secret_drift_drift": {"namespace", "externalsecret", "link", "kind", "cause", "vault", "vault_secret", "workload"},
     "secret_drift_drift_since_timestamp_seconds": {"namespace", "externalsecret", "link", "kind"},
     "secret_drift_stale_containers": {"namespace", "workload"},
     "secret_drift_stale_source": {"namespace", "workload", "vault", "vault_secret"},
     "secret_drift_steps": {"namespace", "workload", "step"},
     "secret_drift_actions_total": {"step", "result"},
+    "secret_drift_syncs_total": {"result"},
     "secret_drift_refused": {"namespace", "workload", "step", "reason"},
     "secret_drift_refusals_total": {"step", "reason"},
     "secret_drift_halted": {"namespace", "workload", "reason", "vault_secret", "back_to"},
@@ -110,7 +111,7 @@ def test_an_object_is_a_label_only_while_it_drifts() -> None:
     world = World()
     named = {"namespace": CHAIN.namespace, "externalsecret": CHAIN.name, "link": "vault", "kind": "stale"}
     world.metrics(found())
-    assert world.value("secret_drift_drift", **named, vault="klinematrix-test-kv") == 1
+    assert world.value("secret_drift_drift", **named, vault="klinematrix-test-kv", vault_secret=SOURCE.name) == 1
     assert world.value("secret_drift_drift_since_timestamp_seconds", **named) == NOW - 200
     world.metrics(gone())
     assert CHAIN.name.encode() not in exposition(world.registry)
@@ -136,7 +137,7 @@ def test_two_stale_workloads_of_one_chain_are_named_and_dated_by_the_older() -> 
     """Each is a series of its own while it is stale; since when is said of the chain."""
     world = World()
     labels = {"namespace": CHAIN.namespace, "externalsecret": CHAIN.name, "link": "container", "kind": "stale-pod"}
-    more = {**labels, "vault": "klinematrix-test-kv"}
+    more = {**labels, "vault": "klinematrix-test-kv", "vault_secret": SOURCE.name}
     pods: dict[str, Any] = {"link": Link.CONTAINER, "kind": Kind.STALE_POD}
     other = WorkloadKey(CHAIN.namespace, "Deployment", "worker")
     world.metrics(found(**pods, workload=BACKEND, since=NOW - 50))
@@ -147,6 +148,18 @@ def test_two_stale_workloads_of_one_chain_are_named_and_dated_by_the_older() -> 
     world.metrics(gone(**pods, workload=other))
     assert world.value("secret_drift_drift", **more, workload="worker") is None
     assert world.value("secret_drift_drift_since_timestamp_seconds", **labels) == NOW - 50
+
+
+def test_a_drift_of_many_vault_secrets_names_their_vaults_alone() -> None:
+    """Three names fit a label and a phone; a hundred do not."""
+    world = World()
+    sources = tuple(SourceKey(f"kv-{number % 2}.vault.azure.net", f"s{number}") for number in range(4))
+    world.metrics(found(sources=sources[:3]))
+    world.metrics(found(sources=sources, chain=ObjectKey("shop", "many")))
+    named = {labels["externalsecret"]: labels for labels in world.named("secret_drift_drift")}
+    assert (named[CHAIN.name]["vault"], named[CHAIN.name]["vault_secret"]) == ("kv-0, kv-1", "s0, s2, s1")
+    assert named["many"]["vault"] == "kv-0, kv-1"
+    assert "vault_secret" not in named["many"]
 
 
 def test_two_workloads_of_one_name_are_one_series_that_counts_them() -> None:
