@@ -102,6 +102,9 @@ def _run_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     _common(command)
     command.add_argument("--host", default="0.0.0.0", help="where /metrics, /healthz and /readyz listen")  # noqa: S104
     command.add_argument("--port", type=int, default=8080, help="0: any free one, told in the log")
+    command.add_argument("--tls-cert", type=Path, metavar="FILE", help="PEM; the port speaks HTTPS, probes included")
+    command.add_argument("--tls-key", type=Path, metavar="FILE", help="PEM; both files are read again when they change")
+    command.add_argument("--metrics-token-file", type=Path, metavar="FILE", help="/metrics only for who brings it")
     command.set_defaults(func=_run)
 
 
@@ -159,6 +162,9 @@ def _seconds(text: str) -> float:
 
 def _run(arguments: argparse.Namespace) -> int:
     garbage.rest()
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        sys.stderr.write("--tls-cert and --tls-key belong together: give both or neither\n")
+        return EXIT_USAGE
     from agent.start import running
 
     with running(arguments) as started:

@@ -1,7 +1,8 @@
 """/metrics, /healthz and /readyz on one port, on a thread with an event loop of its own.
 
 Whoever can reach the port is a stranger: every request is answered from what is in memory, nothing is read from its
-body, and connections that say nothing are closed.
+body, and connections that say nothing are closed. With a certificate the whole port speaks TLS, probes included; with a
+token /metrics is for who brings it. Probes need none: kubelet has none to bring.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,11 +19,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 
+from agent.accepting import BOUNDS, Accepting, Bounds, listen
 from agent.report.exposition import CONTENT_TYPE, exposition
+from agent.secured import Certificate, Token
 
 _PLAIN = "text/plain; charset=utf-8"
-_SILENT_FOR = 75.0  # longer than the scrape interval, so that Prometheus keeps its connection
-_MOST_CONNECTIONS = 256
 _COMPRESSED_FROM = 4096
 
 
@@ -35,13 +37,6 @@ class _Ours(logging.Filter):
 
 _LOGGER = logging.getLogger("agent.server")
 _LOGGER.addFilter(_Ours())
-
-
-class _Refusing(asyncio.Protocol):
-    """Closes the connection at once: too many are open."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 class Health:
@@ -77,8 +72,20 @@ class Health:
 class Server:
     """Serves until stopped. ``start`` and ``stop`` may be called from any thread, each once."""
 
-    def __init__(self, registry: CollectorRegistry, health: Health, host: str, port: int) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        health: Health,
+        host: str,
+        port: int,
+        *,
+        certificate: Certificate | None = None,
+        token: Token | None = None,
+        bounds: Bounds = BOUNDS,
+    ) -> None:
         self._registry, self._health, self._host, self._port = registry, health, host, port
+        self._certificate, self._token, self._bounds = certificate, token, bounds
+        self._accepting: Accepting
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._thread: threading.Thread | None = None
@@ -112,38 +119,41 @@ class Server:
     async def _serve(self, listening: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()
         http = web.Server(
-            self._answer, access_log=None, logger=_LOGGER, keepalive_timeout=_SILENT_FOR, lingering_time=1.0
+            self._answer, access_log=None, logger=_LOGGER, keepalive_timeout=self._bounds.silent, lingering_time=1.0
         )
-
-        def accept() -> asyncio.Protocol:
-            full = len(http.connections) >= _MOST_CONNECTIONS
-            return _Refusing() if full or self._stopping.is_set() else http()
-
-        server = await self._loop.create_server(accept, self._host, self._port, reuse_address=True)
-        listening.set_result(server.sockets[0].getsockname()[1])
+        listeners = listen(self._host, self._port)
+        self._accepting = Accepting(http, self._context, self._bounds)
+        self._accepting.start(listeners)
+        listening.set_result(listeners[0].getsockname()[1])
         try:
             await self._stopping.wait()
         finally:
-            # What is being accepted this very moment gets its protocol first: Python 3.11 forgets, open, a connection
-            # whose listener is closed between its accept and its transport.
-            for _ in range(3):
-                await asyncio.sleep(0)
-            server.close()
+            await self._accepting.close(listeners)
             http.pre_shutdown()
             await http.shutdown(1)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._accepting.asked(request.protocol)
         page = self._pages.get(request.path)
         if page is None:
             response = _text(404, "not found; there are /metrics, /healthz and /readyz")
         elif request.method not in ("GET", "HEAD"):
             response = _text(405, "only GET and HEAD are allowed here")
             response.headers["Allow"] = "GET, HEAD"
+        elif page == self._metrics and not self._admits(request):
+            response = _text(401, "this page is for who brings the token: Authorization: Bearer TOKEN")
+            response.headers["WWW-Authenticate"] = "Bearer"
         else:
             response = page(request)
         response.headers["Server"] = "secret-drift-agent"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
+
+    def _context(self) -> ssl.SSLContext | None:
+        return self._certificate.context() if self._certificate is not None else None
+
+    def _admits(self, request: web.BaseRequest) -> bool:
+        return self._token is None or self._token.admits(request.headers.get("Authorization", ""))
 
     def _metrics(self, request: web.BaseRequest) -> web.Response:
         body = exposition(self._registry)

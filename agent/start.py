@@ -54,13 +54,18 @@ class Started:
 
     def run(self, host: str, port: int) -> int:
         """Follow, and heal while the Lease is held, until stopped; serve metrics and probes."""
+        from agent.secured import BadFile, Certificate, Token
         from agent.server import Health, Server  # a tenth of a second and of the memory, for this command alone
 
-        maker = self._maker()
+        maker, given = self._maker(), self.arguments
         health = Health(maker.policy.current.interval, self.clock.monotonic)
-        server = Server(self.registry, health, host, port)
         try:
+            certificate = Certificate(given.tls_cert, given.tls_key) if given.tls_cert is not None else None
+            token = Token(given.metrics_token_file) if given.metrics_token_file is not None else None
+            server = Server(self.registry, health, host, port, certificate=certificate, token=token)
             bound = server.start()
+        except BadFile as error:
+            return complain(f"{error.what} cannot be used", f"{error.where}: {error.why}", "correct the file")
         except OSError as error:
             return complain("cannot listen", f"{host}:{port}", f"{error.strerror}; choose another --port")
         structlog.get_logger().info(f"listening on {host}:{bound}", port=bound)

@@ -340,9 +340,15 @@ class Scenario:
 
     def metrics(self, process: AgentProcess) -> str:
         """A scrape of a running agent."""
-        answer = requests.get(f"http://127.0.0.1:{self._port(process)}/metrics", timeout=10)
+        answer = requests.get(f"http://127.0.0.1:{self.port(process)}/metrics", timeout=10)
         answer.raise_for_status()
         return answer.text
+
+    def port(self, process: AgentProcess) -> int:
+        """Where a running agent listens."""
+        found = self._port(process)
+        assert found is not None, f"it does not listen:\n{process.err[-4000:]}"
+        return found
 
     @staticmethod
     def _port(process: AgentProcess) -> int | None:
