@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from agent import garbage
 
@@ -112,6 +114,16 @@ def _once_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("once", help="one comparison, and the healing it calls for, within a deadline")
     _common(command)
     command.add_argument("--deadline", type=_seconds, default=300.0, metavar="DURATION", help="default: 5m")
+    command.add_argument(
+        "--push-gateway", type=_address, default=os.environ.get("SECRET_DRIFT_PUSH_GATEWAY") or None, metavar="URL",
+        help="a Pushgateway that is told how the run ended (default: $SECRET_DRIFT_PUSH_GATEWAY)",
+    )  # fmt: skip
+    command.add_argument(
+        "--push-group", type=_group, default=os.environ.get("SECRET_DRIFT_PUSH_GROUP") or "", metavar="NAME",
+        help="keeps several clusters or CronJobs apart there (default: $SECRET_DRIFT_PUSH_GROUP)",
+    )  # fmt: skip
+    command.add_argument("--push-gateway-ca", type=Path, metavar="FILE", help="PEM; default: the system's CAs")
+    command.add_argument("--push-gateway-token-file", type=Path, metavar="FILE", help="sent as a bearer token")
     command.set_defaults(func=_once)
 
 
@@ -160,6 +172,27 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a duration such as 90s or 5m; found {text!r}")
 
 
+def _address(text: str) -> str:
+    """Quotes nothing of what is wrong: it may hold a password."""
+    wanted = (
+        "expected http://HOST[:PORT][/PATH] or https://..., without a password (there is --push-gateway-token-file)"
+    )
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or "@" in text or "?" in text or "#" in text or not text.isascii() or not text.isprintable():
+        raise argparse.ArgumentTypeError(wanted)
+    return text.rstrip("/")
+
+
+def _group(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
+        raise argparse.ArgumentTypeError("expected up to 63 letters, digits, '.', '_' and '-', as of a label's value")
+    return text
+
+
 def _run(arguments: argparse.Namespace) -> int:
     garbage.rest()
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
@@ -180,8 +213,6 @@ def _once(arguments: argparse.Namespace) -> int:
     from agent.start import running
 
     with running(arguments) as started:
-        if started.maker is None:
-            return EXIT_ERROR
         signal.signal(signal.SIGTERM, lambda *_: started.stop())
         return started.once(arguments.deadline, sys.stdout)
 

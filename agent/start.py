@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -32,6 +32,9 @@ from agent.report.words import escape
 from agent.terms import Terms
 from agent.vault.connect_to import WrongAddress
 from agent.vault.trouble import CredentialProblem
+
+if TYPE_CHECKING:
+    from agent.pushing import Outcome
 
 EXIT_OK, EXIT_ERROR, EXIT_DRIFT = 0, 1, 2
 STOPPED = "stopped", "before the comparison was complete, so nothing can be said", "run again"
@@ -90,23 +93,48 @@ class Started:
         return EXIT_OK
 
     def once(self, deadline: float, out: TextIO) -> int:
-        """One comparison and its healing under the Lease; the table of what remains goes to ``out``."""
-        ends = self.clock.monotonic() + deadline
+        """One comparison and its healing under the Lease; the table of what remains goes to ``out``.
+
+        A Pushgateway, where there is one, is told how it ended; that changes nothing of the exit code.
+        """
+        from agent.pushgateway import Address  # what only this command needs
+        from agent.pushing import Pushing
+
+        given = self.arguments
+        address = given.push_gateway and Address(
+            given.push_gateway, given.agent_namespace, given.push_group, given.push_gateway_ca,
+            given.push_gateway_token_file,
+        )  # fmt: skip
+        pushing = Pushing(address or None, self.clock, self.registry, deadline)
+        ends = self.clock.monotonic() + deadline - pushing.reserved
+        outcome: Outcome = "failed"
+        code = EXIT_ERROR
+        try:
+            if self.maker is not None:
+                outcome, code = self._once(ends, out)
+                self.maker.end()  # Events first: they cannot wait for a gateway
+        finally:
+            pushing.ended(outcome, code)
+        return code
+
+    def _once(self, ends: float, out: TextIO) -> tuple[Outcome, int]:
         leadership = self._leadership()
         try:
             if not leadership.acquire(ends):
                 if leadership.trouble is not None:
-                    return complain(*not_leading(leadership))
+                    return "failed", complain(*not_leading(leadership))
                 note(f"{leadership.holder} holds the Lease and acts: nothing is left to be done here")
-                return EXIT_OK
+                return "standing-by", EXIT_OK
+            self.metrics.lead_by(lambda: True)  # as is told when the run is over
             agent = self.agent = self._maker().begin("heal", lambda: leadership.leading)
             self._stops.append(agent.stop)
             agent.once(ends - self.clock.monotonic())
-            return self._result(agent, "table", out, agent.context.refusals())
+            code = self._result(agent, "table", out, agent.context.refusals())
+            return "failed" if code == EXIT_ERROR else "complete", code
         except Stopped:
-            return complain(*STOPPED)
+            return "failed", complain(*STOPPED)
         except LedgerProblem as error:
-            return complain(*of_ledger(error, self.arguments.agent_namespace))
+            return "failed", complain(*of_ledger(error, self.arguments.agent_namespace))
         finally:
             leadership.stop()
 
