@@ -23,7 +23,7 @@ from agent.policy import PolicyFile
 VERSION = "1.36"
 READS = {"get", "list", "watch"}
 OFF_LIMITS = "secret-drift-agent/off-limits"
-ALL = ("heal", "restart", "recreate", "monitoring", "workload-identity")
+ALL = ("heal", "restart", "recreate", "monitoring", "metrics-tls", "metrics-token", "pushgateway", "workload-identity")
 
 
 def _seconds(text: str) -> int:
@@ -116,6 +116,70 @@ def test_the_probes_ask_the_port_that_the_network_policy_opens() -> None:
     assert [p["port"] for rule in policy["spec"]["ingress"] for p in rule["ports"]] == [port["containerPort"]]
     assert {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]} == {53, 443, 6443}
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_a_secured_port_has_its_files_and_probes_that_speak_its_language() -> None:
+    """The command takes the arguments, each file is in a mounted Secret, and kubelet probes with HTTPS."""
+    spec = pod_of(kustomize("deployment", ("monitoring", "metrics-tls", "metrics-token")))["spec"]
+    (container,) = spec["containers"]
+    arguments = parser().parse_args(container["args"])
+    files = [arguments.tls_cert, arguments.tls_key, arguments.metrics_token_file]
+    assert [file.name for file in files] == ["tls.crt", "tls.key", "token"]
+    mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+    assert [secrets[mounted[str(file.parent)]] for file in files] == ["metrics-tls", "metrics-tls", "metrics-token"]
+    assert not any(name.startswith(PREFIX) for name in secrets.values()), "the agent may write those"
+    assert {container[f"{probe}Probe"]["httpGet"]["scheme"] for probe in ("readiness", "liveness")} == {"HTTPS"}
+    for each in (volume for volume in spec["volumes"] if "secret" in volume):
+        assert "optional" not in each["secret"], "a port that was to be secured would be open"
+
+
+@pytest.mark.parametrize("how", ["monitoring", "monitoring-service"])
+def test_each_replica_is_scraped_by_the_names_that_the_pods_have(how: str) -> None:
+    """Pods, port, job and secrets are those of the Deployment; a metric's own label `namespace` wins."""
+    objects = kustomize("deployment", (how, "metrics-tls", "metrics-token"))
+    (monitor,) = of_kind(objects, "PodMonitor", "ServiceMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints" if how == "monitoring" else "endpoints"]
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    labels = pod_of(objects)["metadata"]["labels"]
+    name = f"{HOME}.{HOME}.svc"
+    if how == "monitoring-service":
+        (service,) = of_kind(objects, "Service")
+        kubernetes_validate.validate(service, VERSION, strict=True)
+        assert selector.items() <= service["metadata"]["labels"].items()
+        assert monitor["spec"]["jobLabel"] in service["metadata"]["labels"]
+        (port,) = service["spec"]["ports"]
+        assert (service["spec"]["clusterIP"], service["spec"]["publishNotReadyAddresses"]) == ("None", True)
+        assert name == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+        assert (port["name"], port["targetPort"]) == (endpoint["port"], "http")
+        selector = service["spec"]["selector"]
+    assert selector.items() <= labels.items()
+    assert labels[monitor["spec"]["jobLabel"]] == HOME
+    assert selector["app.kubernetes.io/component"] == "run"
+    assert endpoint["port"] in [port["name"] for port in pod_of(objects)["spec"]["containers"][0]["ports"]]
+    assert endpoint["honorLabels"] is True
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"] == {"ca": {"secret": {"name": "metrics-tls", "key": "ca.crt"}}, "serverName": name}
+    assert endpoint["authorization"] == {"type": "Bearer", "credentials": {"name": "metrics-token", "key": "token"}}
+
+
+def test_a_pushgateway_is_reached_and_its_url_is_never_invented(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands in the component is a wrong argument, which the command says; the way out is for runs alone."""
+    objects = kustomize("cronjob", ("pushgateway",))
+    (container,) = pod_of(objects)["spec"]["containers"]
+    (told,) = (each for each in container["env"] if each["name"] == "SECRET_DRIFT_PUSH_GATEWAY")
+    monkeypatch.setenv(told["name"], told["value"])
+    with pytest.raises(SystemExit):
+        parser().parse_args(container["args"])
+    assert "--push-gateway: expected http://HOST" in capsys.readouterr().err
+    monkeypatch.setenv(told["name"], "http://pushgateway.monitoring.svc:9091")
+    assert parser().parse_args(container["args"]).push_gateway == "http://pushgateway.monitoring.svc:9091"
+    network = objects["NetworkPolicy", HOME, f"{HOME}-push"]
+    kubernetes_validate.validate(network, VERSION, strict=True)
+    assert network["spec"]["podSelector"]["matchLabels"].items() <= pod_of(objects)["metadata"]["labels"].items()
+    assert network["spec"]["policyTypes"] == ["Egress"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -50,6 +50,58 @@ def test_both_know_workload_identity(shape: str) -> None:
     assert pod_of(by_chart)["metadata"]["labels"]["azure.workload.identity/use"] == "true"
 
 
+SECURED = ("--set", "metrics.tlsSecret=metrics-tls", "--set", "metrics.tokenSecret=metrics-token")
+
+
+@pytest.mark.parametrize(
+    ("components", "values"),
+    [
+        (("monitoring",), ("--set", "monitoring.podMonitor=true")),
+        (("monitoring-service",), ("--set", "monitoring.serviceMonitor=true")),
+        (("monitoring", "monitoring-service"), ("--set", "monitoring.serviceMonitor=true")),
+        (("metrics-tls", "metrics-token"), SECURED),
+        (("monitoring", "metrics-tls", "metrics-token"), ("--set", "monitoring.podMonitor=true", *SECURED)),
+        (("monitoring-service", "metrics-tls", "metrics-token"), ("--set", "monitoring.serviceMonitor=true", *SECURED)),
+        (("monitoring", "metrics-token"), ("--set", "monitoring.podMonitor=true", *SECURED[2:])),
+    ],
+    ids=["pods", "service", "in-place", "secured", "pods-secured", "service-secured", "token"],
+)
+def test_both_know_how_the_agent_is_scraped(components: tuple[str, ...], values: tuple[str, ...]) -> None:
+    """By a PodMonitor or by a ServiceMonitor, never by both; in the clear, over TLS, and with a token."""
+    by_kustomize = _scraped(kustomize("deployment", components))
+    assert _scraped(chart("deployment", (), (), *values)) == by_kustomize
+    monitors = {kind for kind, _, _ in by_kustomize if kind.endswith("Monitor")}
+    assert len(monitors) == any(each.startswith("monitoring") for each in components)
+
+
+def _scraped(objects: Objects) -> Objects:
+    """Without the rules, which are not how the agent is scraped."""
+    return {key: each for key, each in _comparable(objects).items() if key[0] != "PrometheusRule"}
+
+
+def test_both_know_a_pushgateway() -> None:
+    """Each run is told where it is, and is let out to it; kustomize's value is the user's to put in."""
+    url = "http://pushgateway.monitoring.svc:9091"
+    by_kustomize = kustomize("cronjob", ("heal", "pushgateway"))
+    (told,) = (e for e in pod_of(by_kustomize)["spec"]["containers"][0]["env"] if e["name"].endswith("PUSH_GATEWAY"))
+    told["value"] = url
+    by_chart = chart("cronjob", ("heal",), (), "--set", f"pushgateway.url={url}")
+    assert _comparable(by_chart) == _comparable(by_kustomize)
+    grouped = chart("cronjob", (), (), "--set", f"pushgateway.url={url}", "--set", "pushgateway.group=east")
+    environment = {each["name"]: each.get("value") for each in pod_of(grouped)["spec"]["containers"][0]["env"]}
+    assert environment["SECRET_DRIFT_PUSH_GROUP"] == "east"
+
+
+def test_a_prometheus_that_selects_monitors_by_a_label_finds_ours() -> None:
+    """As that of kube-prometheus-stack does; an interval is the user's, too."""
+    more = ("--set", "monitoring.labels.release=stack", "--set", "monitoring.interval=1m")
+    for kind in ("podMonitor", "serviceMonitor"):
+        objects = chart("deployment", (), (), "--set", f"monitoring.{kind}=true", *more)
+        (monitor,) = of_kind(objects, "PodMonitor", "ServiceMonitor")
+        assert monitor["metadata"]["labels"]["release"] == "stack"
+        assert "interval: 1m" in yaml.safe_dump(monitor)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -60,9 +112,21 @@ def test_both_know_workload_identity(shape: str) -> None:
         (("image.repository=x", "image.tag=1", "policy.mode=heal"), "heal"),
         (("image.repository=x", "image.tag=1", "workloadIdentity.enabled=true"), "clientId"),
         (("image.repository=x", "image.tag=1", "namespaces[0]=Payments"), "namespaces"),
+        (
+            ("image.repository=x", "image.tag=1", "monitoring.podMonitor=true", "monitoring.serviceMonitor=true"),
+            "monitoring",
+        ),
+        (("image.repository=x", "image.tag=1", "shape=cronjob", "monitoring.podMonitor=true"), "podMonitor"),
+        (("image.repository=x", "image.tag=1", "shape=cronjob", "metrics.tlsSecret=x"), "tlsSecret"),
+        (("image.repository=x", "image.tag=1", "pushgateway.url=http://gateway"), "url"),
+        (("image.repository=x", "image.tag=1", "shape=cronjob", "pushgateway.url=gateway:9091"), "url"),
+        (("image.repository=x", "image.tag=1", "shape=cronjob", "pushgateway.url=http://me:pw@gateway"), "url"),
     ],
-    ids=["no-image", "no-tag", "misspelt", "restart-alone", "policy-without-right", "no-identity", "bad-namespace"],
-)
+    ids=[
+        "no-image", "no-tag", "misspelt", "restart-alone", "policy-without-right", "no-identity", "bad-namespace",
+        "scraped-twice", "cronjob-scraped", "cronjob-with-port", "deployment-that-pushes", "no-url", "password-in-url",
+    ],
+)  # fmt: skip
 def test_the_chart_refuses_values_that_cannot_be_meant(values: tuple[str, ...], said: str) -> None:
     """An image that is not named, a value that is not known, a step without the one it rests on: helm says so."""
     told = [argument for value in values for argument in ("--set", value)]

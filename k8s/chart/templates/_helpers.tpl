@@ -45,9 +45,20 @@ subjects:
 - -n
 - {{ . }}
 {{- end }}
+{{- if .Values.metrics.tlsSecret }}
+- --tls-cert=/etc/metrics-tls/tls.crt
+- --tls-key=/etc/metrics-tls/tls.key
+{{- end }}
+{{- if .Values.metrics.tokenSecret }}
+- --metrics-token-file=/etc/metrics-token/token
+{{- end }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{- define "agent.probe" -}}
+{{ if .Values.metrics.tlsSecret }}, scheme: HTTPS{{ end }}
 {{- end -}}
 
 {{- /* What the pods of both shapes have in common. */ -}}
@@ -80,6 +91,14 @@ tolerations: {{- toYaml . | nindent 2 }}
 volumes:
   - name: policy
     configMap: {name: secret-drift-agent-policy}
+{{- with .Values.metrics.tlsSecret }}
+  - name: metrics-tls
+    secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.metrics.tokenSecret }}
+  - name: metrics-token
+    secret: {secretName: {{ . }}}
+{{- end }}
 {{- end -}}
 
 {{- define "agent.container" -}}
@@ -92,6 +111,14 @@ env:
     valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
   - name: POD_NAME  # a container that is started again in its pod goes on at once
     valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- with .Values.pushgateway.url }}
+  - name: SECRET_DRIFT_PUSH_GATEWAY
+    value: {{ . | quote }}
+{{- end }}
+{{- with .Values.pushgateway.group }}
+  - name: SECRET_DRIFT_PUSH_GROUP
+    value: {{ . | quote }}
+{{- end }}
 resources: {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -99,4 +126,10 @@ securityContext:
   capabilities: {drop: [ALL]}
 volumeMounts:
   - {name: policy, mountPath: /etc/secret-drift-agent, readOnly: true}
+{{- if .Values.metrics.tlsSecret }}
+  - {name: metrics-tls, mountPath: /etc/metrics-tls, readOnly: true}
+{{- end }}
+{{- if .Values.metrics.tokenSecret }}
+  - {name: metrics-token, mountPath: /etc/metrics-token, readOnly: true}
+{{- end }}
 {{- end -}}
