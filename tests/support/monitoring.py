@@ -5,12 +5,13 @@ Debian has them in the packages prometheus and prometheus-pushgateway.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,20 +64,69 @@ class Gateway:
 def pushgateway(*arguments: str, scheme: str = "http", ca: Path | None = None) -> Iterator[Gateway]:
     """One on a free port of loopback, that keeps nothing."""
     with TemporaryDirectory(prefix="pushgateway-") as directory:
-        log = Path(directory) / "log"
-        command = [program("prometheus-pushgateway"), "--web.listen-address=127.0.0.1:0", "--persistence.file="]
-        with log.open("wb") as out:
-            process = subprocess.Popen([*command, *arguments], stdout=out, stderr=out, cwd=directory)
-        try:
+        command = ("prometheus-pushgateway", "--persistence.file=", *arguments)
+        with _listening(command, Path(directory)) as address:
+            yield Gateway(f"{scheme}://{address}", ca)
+
+
+class Prometheus:
+    """A Prometheus that runs."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """(labels, value) of every series that the expression gives now."""
+        answer = requests.get(f"{self.url}/api/v1/query", {"query": expression}, timeout=_WITHIN)
+        assert answer.ok, answer.text
+        return [(series["metric"], float(series["value"][1])) for series in answer.json()["data"]["result"]]
+
+    def soon(self, expression: str, accept: Callable[[list[float]], bool] = bool) -> list[tuple[dict[str, str], float]]:
+        """The first answer whose values are accepted. AssertionError if there is none in time."""
+        end = time.monotonic() + _WITHIN
+        while True:
+            found = self.query(expression)
+            if accept([value for _, value in found]):
+                return found
+            assert time.monotonic() < end, f"{expression}: {found}"
+            time.sleep(0.1)
+
+
+@contextmanager
+def prometheus(*scrape_configs: dict[str, Any]) -> Iterator[Prometheus]:
+    """One on a free port of loopback, that scrapes each half second."""
+    config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": scrape_configs}
+    with TemporaryDirectory(prefix="prometheus-") as directory:
+        file = Path(directory) / "prometheus.yaml"
+        file.write_text(json.dumps(config))
+        command = ("prometheus", f"--config.file={file}", f"--storage.tsdb.path={directory}/data")
+        with _listening(command, Path(directory)) as address:
             end = time.monotonic() + _WITHIN
-            while not (told := re.search(r'"Listening on" address=(\S+)', log.read_text())):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < end, log.read_text()
-                time.sleep(0.02)
-            yield Gateway(f"{scheme}://{told[1]}", ca)
-        finally:
-            process.terminate()
-            process.wait(_WITHIN)
+            while not requests.get(f"http://{address}/-/ready", timeout=_WITHIN).ok:  # it listens before it is
+                assert time.monotonic() < end, "Prometheus is not ready"
+                time.sleep(0.05)
+            yield Prometheus(f"http://{address}")
+
+
+@contextmanager
+def _listening(command: Sequence[str], directory: Path) -> Iterator[str]:
+    """Its address, once it listens on a port that the system has chosen."""
+    log = directory / "log"
+    name, *arguments = command
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [program(name), *arguments, "--web.listen-address=127.0.0.1:0"], stdout=out, stderr=out, cwd=directory
+        )
+    try:
+        end = time.monotonic() + _WITHIN
+        while not (told := re.search(r'"Listening on" address=(\S+)', log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+        yield told[1]
+    finally:
+        process.terminate()
+        process.wait(_WITHIN)
 
 
 def lint(page: str) -> tuple[int, str]:
