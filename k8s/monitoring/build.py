@@ -39,7 +39,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _said(text: str) -> str:
+def said(text: str) -> str:
     for mark, phrase in PHRASES.items():
         text = text.replace(mark, phrase)
     return text
@@ -57,8 +57,8 @@ def rule_of(rule: Record | Alert, runbooks: str = RUNBOOKS) -> dict[str, Any]:
     return made | {
         "labels": {"severity": rule.severity},
         "annotations": {
-            "summary": _said(rule.summary),
-            "description": _said(rule.description),
+            "summary": said(rule.summary),
+            "description": said(rule.description),
             "runbook_url": f"{runbooks}/{rule.name}.md",
         },
     }
