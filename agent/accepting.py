@@ -33,6 +33,15 @@ Handler = web.RequestHandler
 """What serves one connection."""
 
 
+_METHODS = frozenset(bytes([letter]) for letter in b"CDGHOPT")
+"""First letters of HTTP's methods; a TLS handshake begins with none of them."""
+_REQUEST = 64 * 1024
+_SPEAK_TLS = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    b"this port speaks HTTPS\n"
+)
+
+
 class _Open:
     """One connection."""
 
@@ -120,10 +129,24 @@ class Accepting:
             taken.opening.add_done_callback(partial(self._begun, taken))
 
     async def _begin(self, taken: _Open) -> None:
-        """The handshake, where there is one."""
+        """The handshake, where there is one; who speaks plain HTTP in its place is told so."""
         context = self._context()
+        if context is not None and await self._first_byte(taken.sock) in _METHODS:
+            taken.sock.recv(_REQUEST)  # what is unread when it is closed would take the answer with it
+            taken.sock.send(_SPEAK_TLS)
+            raise ConnectionAbortedError
         times = {"ssl_handshake_timeout": self._bounds.first, "ssl_shutdown_timeout": 1.0} if context else {}
         await self._loop.connect_accepted_socket(lambda: taken.handler, taken.sock, ssl=context, **times)
+
+    async def _first_byte(self, sock: socket.socket) -> bytes:
+        """Of what comes next, which stays to be read; empty where it was closed."""
+        readable = asyncio.Event()
+        self._loop.add_reader(sock, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            self._loop.remove_reader(sock)
+        return sock.recv(1, socket.MSG_PEEK)
 
     def _begun(self, taken: _Open, opening: asyncio.Task[None]) -> None:
         """What is no TLS, falls silent in its handshake or had to make room is closed, and is no news."""

@@ -109,11 +109,24 @@ def test_old_tls_is_refused(secured: Running, version: str, admitted: bool) -> N
         assert secured._replace(tls=client).ask("/healthz").status == 200
 
 
-def test_plain_http_is_closed_and_is_no_news(secured: Running, caplog: pytest.LogCaptureFixture) -> None:
-    """Who speaks no TLS gets no answer, no page, and no line in our log; the next one is served."""
-    for data in (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x00\x05junk!", b"\x00" * 100_000):
-        assert b"HTTP" not in secured.raw(data)
+def test_plain_http_is_told_what_the_port_speaks(secured: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """Who has forgotten the scheme reads why; nobody gets a page; the next one is served."""
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"):
+        answer = secured.raw(f"{method} /metrics HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert answer.endswith(b"\r\n\r\nthis port speaks HTTPS\n")
+    assert secured._replace(tls=None).ask("/metrics").status == 400
     assert secured.ask("/metrics").status == 200
+    assert caplog.records == []
+
+
+def test_what_is_neither_tls_nor_http_is_closed(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:
+    """Without an answer in HTTP, and without a line in our log; the next one is served."""
+    with serving(pki.client, certificate=pki.certificate(), bounds=QUICK) as running:
+        for data in (b"\x16\x03\x01\x00\x05junk!", b"\x00" * 100_000, b"\r\n\r\n"):
+            assert b"HTTP" not in running.raw(data)
+        running.open().close()
+        assert running.ask("/metrics").status == 200
     assert caplog.records == []
 
 
@@ -265,4 +278,4 @@ def test_a_token_over_tls(pki: Pki, volume: Volume) -> None:
         assert running.ask("/metrics", Authorization=f"Bearer {TOKEN}").status == 200
         with socket.create_connection(("127.0.0.1", running.port), timeout=WAIT) as plain:
             plain.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
-            assert b"200" not in received(plain)
+            assert received(plain).startswith(b"HTTP/1.1 400")
