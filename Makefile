@@ -14,7 +14,7 @@ VENV = .venv
 READY = $(VENV)/.ready
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-crashes test-cluster cluster lint bench lock clean
+.PHONY: help demo test test-crashes test-cluster cluster lint monitoring bench lock clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -47,6 +47,9 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	@! command -v gofmt >/dev/null || { diff=$$(gofmt -d tests/cluster) && test -z "$$diff" || { echo "$$diff"; exit 1; }; }
 	$(BIN)/python .ci/locks.py check
 	$(BIN)/hadolint Dockerfile
+
+monitoring: $(READY) ## writes the alert rules anew, from k8s/monitoring/alerts.py
+	@$(BIN)/python -m k8s.monitoring.build $(ARGS)
 
 bench: $(READY) ## measures speed and size with 10,000 chains; writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)

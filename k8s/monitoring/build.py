@@ -21,7 +21,7 @@ RUNBOOKS = "https://runbooks.example.com/secret-drift-agent"
 
 _K8S = Path(__file__).parents[1]
 PLAIN = _K8S / "monitoring" / "rules.yaml"
-OPERATOR = _K8S / "components" / "monitoring" / "prometheusrule.yaml"
+OPERATOR = _K8S / "components" / "alerts" / "prometheusrule.yaml"
 CHART = _K8S / "chart" / "files" / "rules.yaml"
 
 _HEAD = "# Made by `python -m k8s.monitoring.build` from k8s/monitoring/alerts.py: change it there.\n"

@@ -9,6 +9,8 @@ import yaml
 from k8s.rendered import IMAGE, K8S, SHAPES, STEPS, TAG, Objects, chart, kustomize, of_kind, pod_of
 from support.programs import program
 
+from k8s.monitoring.alerts import ALERTS
+
 CLIENT = "11111111-2222-3333-4444-555555555555"
 
 
@@ -77,6 +79,19 @@ def test_both_know_how_the_agent_is_scraped(components: tuple[str, ...], values:
 def _scraped(objects: Objects) -> Objects:
     """Without the rules, which are not how the agent is scraped."""
     return {key: each for key, each in _comparable(objects).items() if key[0] != "PrometheusRule"}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_bring_the_alert_rules(shape: str) -> None:
+    """Each word of them; the runbooks are where the team keeps them."""
+    by_kustomize = kustomize(shape, ("alerts",))
+    assert _comparable(chart(shape, (), (), "--set", "monitoring.rules=true")) == _comparable(by_kustomize)
+    own = "https://wiki.example.com/runbooks"
+    moved = chart(shape, (), (), "--set", "monitoring.rules=true", "--set", f"monitoring.runbooks={own}")
+    (rules,) = of_kind(moved, "PrometheusRule")
+    urls = [r["annotations"]["runbook_url"] for g in rules["spec"]["groups"] for r in g["rules"] if "alert" in r]
+    assert len(urls) == len(ALERTS)
+    assert all(url.startswith(f"{own}/SecretDrift") for url in urls)
 
 
 def test_both_know_a_pushgateway() -> None:
