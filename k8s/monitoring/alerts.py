@@ -112,6 +112,17 @@ _ESO_SILENT = (
 )
 _ESO_REFUSES = 'secret_drift_trouble{subject=~"force-sync of .+",cause=~"server-error|unreachable"}'
 
+_VAULT_DOWN = (
+    'max by (cluster, vault) (label_replace(secret_drift_trouble{subject=~"vault .+",'
+    f'cause=~"{_DOWN_CAUSES}"}}, "vault", "$1", "subject", "vault (.+)"))\n'
+    f'or count by (cluster, vault) (secret_drift_drift{{kind="sync-failed",cause=~"{_DOWN_CAUSES}"}})'
+)
+_ESO_DOWN = (
+    f"(\n{_ESO_SILENT}\n)\n"
+    'or max by (cluster) (secret_drift_trouble{cause="no-eso"})\n'
+    f"or count by (cluster) ({_ESO_REFUSES}) > 0"
+)
+
 DRIFT = (
     Alert(
         "SecretDriftNotSynced",
@@ -191,14 +202,22 @@ SYNC = (
     Alert(
         "SecretDriftVaultDown",
         "critical",
-        'max by (cluster, vault) (label_replace(secret_drift_trouble{subject=~"vault .+",'
-        f'cause=~"{_DOWN_CAUSES}"}}, "vault", "$1", "subject", "vault (.+)"))\n'
-        f'or count by (cluster, vault) (secret_drift_drift{{kind="sync-failed",cause=~"{_DOWN_CAUSES}"}})',
+        _VAULT_DOWN,
         "Vault {{ $labels.vault }} cannot be reached",
         "Nothing can be synced from it, and nothing is healed behind it; running pods are not touched.<behind>"
         " Look: secret-drift-agent doctor",
         hold="5m",
         keep="5m",
+    ),
+    Alert(
+        "SecretDriftVaultRecovering",
+        "info",
+        _VAULT_DOWN,
+        "Vault {{ $labels.vault }} is, or was within half an hour, out of reach",
+        "What lies behind it is healed a few at a time once it is back. Until then the alerts of those drifts are silenced"
+        " by this one; what still drifts after that pages as usual.",
+        hold="5m",
+        keep="30m",
     ),
     Alert(
         "SecretDriftVaultDenies",
@@ -253,14 +272,22 @@ SYNC = (
     Alert(
         "SecretDriftEsoDown",
         "critical",
-        f"(\n{_ESO_SILENT}\n)\n"
-        'or max by (cluster) (secret_drift_trouble{cause="no-eso"})\n'
-        f"or count by (cluster) ({_ESO_REFUSES}) > 0",
+        _ESO_DOWN,
         "External Secrets Operator does not work{{ with $labels.cluster }} in {{ . }}{{ end }}",
         "It answers no force-sync, its webhook refuses every change, or its kinds are not served: no rotation reaches"
         " any Secret. Look: kubectl get pods -A -l app.kubernetes.io/name=external-secrets; secret-drift-agent doctor",
         hold="5m",
         keep="5m",
+    ),
+    Alert(
+        "SecretDriftEsoRecovering",
+        "info",
+        _ESO_DOWN,
+        "External Secrets Operator is, or was within half an hour, out of order",
+        "What waited for it is healed a few at a time once it works. Until then the alerts of those drifts are silenced"
+        " by this one; what still drifts after that pages as usual.",
+        hold="5m",
+        keep="30m",
     ),
     Alert(
         "SecretDriftSyncFailing",
@@ -327,7 +354,8 @@ HEAL = (
     ),
 )
 
-_LEADERS = "secret_drift_last_cycle_timestamp_seconds and secret_drift_leader == 1"
+_LEADERS = f'secret_drift_last_cycle_timestamp_seconds{{job!="{ONCE}"}} and secret_drift_leader == 1'
+_NEVER = "secret_drift_once_exit_code == 1 unless secret_drift_once_last_success_timestamp_seconds"
 
 AGENT = (
     Alert(
@@ -425,8 +453,10 @@ AGENT = (
     Alert(
         "SecretDriftOnceNotSucceeding",
         "critical",
-        "time() - max by (cluster, agent_namespace, group) (secret_drift_once_last_success_timestamp_seconds) > 3600",
-        "The CronJob of secret-drift-agent has not succeeded for {{ $value | humanizeDuration }}",
+        "time() - max by (cluster, agent_namespace, group) (secret_drift_once_last_success_timestamp_seconds) > 3600\n"
+        f"or max by (cluster, agent_namespace, group) ({_NEVER})",
+        "The CronJob of secret-drift-agent has {{ if gt $value 1.0 }}not succeeded for"
+        " {{ $value | humanizeDuration }}{{ else }}never succeeded{{ end }}",
         "It does not start, fails, or cannot push its metrics: what it says of drifts is that old. Look: kubectl -n"
         " {{ $labels.agent_namespace }} get jobs; kubectl -n {{ $labels.agent_namespace }} logs -l"
         " app.kubernetes.io/name=secret-drift-agent --tail=50",

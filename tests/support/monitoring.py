@@ -27,7 +27,7 @@ def program(name: str) -> str:
     """Where ``promtool`` or another of them is. Skips the test where it is absent, which CI does not put up with."""
     if found := shutil.which(name):
         return found
-    missing = f"{name} is not installed (Debian: prometheus, prometheus-pushgateway)"
+    missing = f"{name} is not installed (Debian: prometheus, prometheus-alertmanager, prometheus-pushgateway)"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
@@ -93,9 +93,17 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(*scrape_configs: dict[str, Any]) -> Iterator[Prometheus]:
-    """One on a free port of loopback, that scrapes each half second."""
-    config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": scrape_configs}
+def prometheus(*scrape_configs: dict[str, Any], rules: Path | None = None, pages: str = "") -> Iterator[Prometheus]:
+    """One on a free port of loopback, that scrapes each half second, and evaluates ``rules`` as often.
+
+    ``pages``: address of the Alertmanager that it tells.
+    """
+    pace = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+    config: dict[str, Any] = {"global": pace, "scrape_configs": scrape_configs}
+    if rules is not None:
+        config["rule_files"] = [str(rules)]
+    if pages:
+        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [pages]}]}]}
     with TemporaryDirectory(prefix="prometheus-") as directory:
         file = Path(directory) / "prometheus.yaml"
         file.write_text(json.dumps(config))
@@ -106,6 +114,18 @@ def prometheus(*scrape_configs: dict[str, Any]) -> Iterator[Prometheus]:
                 assert time.monotonic() < end, "Prometheus is not ready"
                 time.sleep(0.05)
             yield Prometheus(f"http://{address}")
+
+
+@contextmanager
+def alertmanager(config: Path) -> Iterator[str]:
+    """The address of one on a free port of loopback, without peers."""
+    with TemporaryDirectory(prefix="alertmanager-data-") as directory:
+        command = (
+            "prometheus-alertmanager", f"--config.file={config}", f"--storage.path={directory}",
+            "--cluster.listen-address=",
+        )  # fmt: skip
+        with _listening(command, Path(directory)) as address:
+            yield address
 
 
 @contextmanager
