@@ -8,6 +8,7 @@ because somebody holds its port open.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -63,20 +64,29 @@ class _Open:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets on all addresses of the host, on one port (0: any free one). Raises OSError."""
+    """Sockets on all addresses of the host, on one port (0: any free one).
+
+    A name may stand for an address of a kind that this machine does not have: one that it has is enough. Raises
+    OSError.
+    """
     found: list[socket.socket] = []
-    try:
-        for family, *_, address in socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
+    absent: OSError | None = None
+    addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, *_, address in addresses:
+        try:
             made = socket.create_server((str(address[0]), port), family=family, backlog=128)
-            made.setblocking(False)
-            found.append(made)
-            port = made.getsockname()[1]
-    except OSError:
-        for each in found:
-            each.close()
-        raise
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                absent = error
+                continue
+            for each in found:
+                each.close()
+            raise
+        made.setblocking(False)
+        found.append(made)
+        port = made.getsockname()[1]
+    if absent is not None and not found:
+        raise absent
     return found
 
 

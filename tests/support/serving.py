@@ -76,11 +76,11 @@ def received(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Running]:
+def serving(tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1", **options: Any) -> Iterator[Running]:
     """A server with metrics and health; ``tls``: how it is asked; ``options``: of the server."""
     registry, time = CollectorRegistry(), Time()
     metrics, health = Metrics(registry), Health(60.0, time)
-    server = Server(registry, health, "127.0.0.1", 0, **options)
+    server = Server(registry, health, host, 0, **options)
     try:
         yield Running(server.start(), time, health, metrics, tls)
     finally:

@@ -85,6 +85,14 @@ def test_a_query_does_not_change_the_page(running: Running) -> None:
     assert running.ask("/readyz?verbose=1").status == 503
 
 
+def test_a_name_of_several_addresses_is_listened_on_at_one_port() -> None:
+    """Of those that this machine has; one that it has not is an error."""
+    with serving(host="localhost") as running:
+        assert running.ask("/readyz").status == 503
+    with pytest.raises(OSError, match="assign requested address"), serving(host="192.0.2.1"):
+        pass
+
+
 def test_a_port_that_is_taken_is_an_error_of_start(running: Running) -> None:
     """The caller is told, in its own thread."""
     second = Server(CollectorRegistry(), running.health, "127.0.0.1", running.port)
