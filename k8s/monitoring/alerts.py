@@ -214,8 +214,8 @@ SYNC = (
         "info",
         _VAULT_DOWN,
         "Vault {{ $labels.vault }} is, or was within half an hour, out of reach",
-        "What lies behind it is healed a few at a time once it is back. Until then the alerts of those drifts are silenced"
-        " by this one; what still drifts after that pages as usual.",
+        "What lies behind it is healed a few at a time once it is back. Until then the alerts of those drifts are"
+        " silenced by this one; what still drifts after that pages as usual.",
         hold="5m",
         keep="30m",
     ),
@@ -284,8 +284,8 @@ SYNC = (
         "info",
         _ESO_DOWN,
         "External Secrets Operator is, or was within half an hour, out of order",
-        "What waited for it is healed a few at a time once it works. Until then the alerts of those drifts are silenced"
-        " by this one; what still drifts after that pages as usual.",
+        "What waited for it is healed a few at a time once it works. Until then the alerts of those drifts are"
+        " silenced by this one; what still drifts after that pages as usual.",
         hold="5m",
         keep="30m",
     ),
