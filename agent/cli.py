@@ -130,7 +130,7 @@ def _once_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _scan_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser("scan", help="show every drift, suspect and unknown; write nothing")
     _common(command)
-    command.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    command.add_argument("-o", "--output", choices=("table", "json", "markdown"), default="table")
     command.set_defaults(func=_scan)
 
 

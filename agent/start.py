@@ -204,6 +204,8 @@ class Started:
             return self._code(agent, findings)
         if output == "json":
             out.write(scan.scan_json(findings, refusals, now).decode())
+        elif output == "markdown":
+            out.write(in_markdown(agent, findings, refusals))
         else:
             out.write(findings_table(findings, refusals, now, next_steps=next_steps(agent, findings)))
         return self._code(agent, findings)
@@ -270,6 +272,25 @@ def next_steps(agent: Agent, findings: Sequence[Finding]) -> dict[Subject, str]:
         else:
             said[about] = in_short(sync_step(view, report, engine.chains.decision(finding.chain), ()))
     return said
+
+
+def in_markdown(agent: Agent, findings: Sequence[Finding], refusals: Sequence[Refusal]) -> str:
+    """All that the table, stderr and the exit code tell, on one page."""
+    from agent.report.markdown import scan_markdown
+
+    not_read = [
+        *of_troubles(agent.engine.troubles),
+        *(("an object that cannot be used", line, "correct it") for line in agent.engine.malformed_now()),
+    ]
+    return scan_markdown(
+        findings,
+        refusals,
+        agent.context.now,
+        next_steps=next_steps(agent, findings),
+        halts=agent.engine.workloads.halted(),
+        not_read=not_read,
+        notes=agent.reservations(),
+    )
 
 
 class Failing:

@@ -98,6 +98,39 @@ def test_scan_shows_every_drift_with_its_evidence_and_why_it_is_not_healed_and_w
         assert all_writes(s) == before
 
 
+def test_scan_in_markdown_is_the_page_of_a_jobs_summary() -> None:
+    """The same findings, refusals and exit code as the table's, and nothing else on stdout."""
+    with Scenario() as s:
+        drifts(s)
+        before = all_writes(s)
+
+        result = s.scan("-o", "markdown")
+
+        assert (result.code, result.err) == (2, "")
+        lines = result.out.splitlines()
+        assert lines[0] == "### Secret drift remains"
+        assert lines[2].endswith(": 3 drifts, 0 halts, 0 suspects, 0 unknown, 2 notes.")
+        rows = [
+            [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in lines
+            if line.startswith("| ") and "---" not in line
+        ]
+        assert [(row[0], row[1]) for row in rows] == [
+            ("What", "Where"),
+            ("ESO has not fetched the newest version", f"`{NS}/app-secrets`"),
+            ("ESO cannot sync (not-found)", f"`{NS}/typo`"),
+            ("the Secret is missing", f"`{NS}/typo`"),
+            ("What", "Where"),
+            ("a vault secret expires soon", f"`{NS}/expires`"),
+            ("pinned, ESO never fetches a newer value", f"`{NS}/pinned`"),
+        ]
+        assert rows[1][4] == "force-sync refused (observe-mode): the policy's mode is observe"
+
+        elsewhere = s.scan("-o", "markdown", "-n", "elsewhere")
+        assert (elsewhere.code, elsewhere.out.splitlines()[0]) == (0, "### No secret drift")
+        assert all_writes(s) == before
+
+
 def test_scan_names_the_next_step_of_what_nothing_refuses() -> None:
     """Where the agent may heal, the last column says what it is about to do."""
     with Scenario() as s:
@@ -155,6 +188,9 @@ def test_what_may_not_be_read_is_named_and_the_rest_goes_on() -> None:
         assert "secret-drift-agent: pods in all namespaces: forbidden: 403" in result.err
         assert "Grant this identity the right" in result.err
         assert " unknown (forbidden) " in result.out
+        page = s.scan("-o", "markdown").out
+        assert page.startswith("### No secret drift found, but not everything could be looked at\n")
+        assert "| pods in all namespaces | forbidden: " in page
         assert "Traceback" not in result.err
 
 
