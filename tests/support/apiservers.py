@@ -11,11 +11,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pytest
+import yaml
 from support.realworld import OURS, real_cluster
 
 from agent.clock import Clock
@@ -42,10 +44,11 @@ class ApiServerWorld:
     """A running API server. ``conn`` is the admin's; ``namespace`` is the test's own while a test runs."""
 
     def __init__(
-        self, conn: Connection, *, compact: Callable[[], None] | None, nodes: bool, accounts: bool = True
+        self, path: str, conn: Connection, *, compact: Callable[[], None] | None, nodes: bool, accounts: bool = True
     ) -> None:
-        """``accounts``: a controller makes each namespace's default ServiceAccount, which pods wait for."""
-        self.conn, self._compact, self._nodes, self.accounts = conn, compact, nodes, accounts
+        """``path``: the admin's kubeconfig. ``accounts``: each namespace gets a ServiceAccount, which pods wait for."""
+        self._kubeconfig = Path(path)
+        self.conn, self._compact, self._nodes, self._accounts = conn, compact, nodes, accounts
         self.writer = Writer(conn)
         self.namespace = ""
 
@@ -54,12 +57,23 @@ class ApiServerWorld:
         """A namespace in which pods can be made, deleted afterwards with all that is in it."""
         self.namespace = f"contract-{uuid.uuid4().hex[:12]}"
         self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": OURS}})
-        if self.accounts:
+        if self._accounts:
             self.eventually(lambda: self.find("serviceaccounts", "default"), "the namespace has its account")
         try:
             yield self.namespace
         finally:
             self.request("DELETE", f"/api/v1/namespaces/{self.namespace}")
+
+    @contextmanager
+    def logged_in(self, token: str) -> Iterator[Connection]:
+        """A connection of whoever holds a token."""
+        document = yaml.safe_load(self._kubeconfig.read_text())
+        document["users"] = [{**user, "user": {"token": token}} for user in document["users"]]
+        with TemporaryDirectory(prefix="contract-") as directory:
+            path = Path(directory) / "kubeconfig"
+            path.write_text(yaml.safe_dump(document))
+            with _connected(str(path)) as conn:
+                yield conn
 
     # Requests.
 
@@ -174,9 +188,8 @@ def embedded() -> Iterator[ApiServerWorld]:
         path = Path(directory) / "kubeconfig"
         path.write_text(kubeconfig(thread.sandbox, "admin"))
         with _connected(str(path)) as conn:
-            yield ApiServerWorld(
-                conn, compact=lambda: thread.call(thread.sandbox.api.compact), nodes=True, accounts=False
-            )
+            compact = partial(thread.call, thread.sandbox.api.compact)
+            yield ApiServerWorld(str(path), conn, compact=compact, nodes=True, accounts=False)
 
 
 @contextmanager
@@ -186,14 +199,14 @@ def real() -> Iterator[ApiServerWorld]:
         plane, cluster = stack.enter_context(real_cluster())
         stack.enter_context(SandboxThread(Options(eso=False), cluster=cluster))
         conn = stack.enter_context(_connected(str(plane.kubeconfig)))
-        yield ApiServerWorld(conn, compact=plane.compact, nodes=True)
+        yield ApiServerWorld(str(plane.kubeconfig), conn, compact=plane.compact, nodes=True)
 
 
 @contextmanager
 def foreign(path: str) -> Iterator[ApiServerWorld]:
     """Any cluster, in namespaces of their own, during a ``Visit``."""
     with _connected(path) as conn:
-        yield ApiServerWorld(conn, compact=None, nodes=False)
+        yield ApiServerWorld(path, conn, compact=None, nodes=False)
 
 
 @contextmanager

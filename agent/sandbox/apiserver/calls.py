@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import yaml
 
+from agent.sandbox.apiserver.accounts import new_token
 from agent.sandbox.apiserver.deletion import Deletion, delete_options
 from agent.sandbox.apiserver.eviction import Evictions
 from agent.sandbox.apiserver.kinds import PODS
@@ -65,8 +66,9 @@ def is_dry_run(query: Mapping[str, str]) -> bool:
 class Calls:
     """The verbs on resources."""
 
-    def __init__(self, writes: Writes, reads: Reads, deletion: Deletion) -> None:
+    def __init__(self, writes: Writes, reads: Reads, deletion: Deletion, tokens: MutableMapping[str, str]) -> None:
         self.log_provider: LogProvider | None = None
+        self._tokens = tokens
         self._writes = writes
         self._reads = reads
         self._deletion = deletion
@@ -159,6 +161,9 @@ class Calls:
                 is_dry_run(call.query)
                 body = parse_json(call.body)
                 return Answer(201, self._evictions.evict(namespace, target.name, body, call.query))
+            case "token", "create":
+                body = parse_json(call.body)
+                return Answer(201, new_token(self._writes, self._tokens, namespace, target.name, body))
             case "binding", "create":
                 return Answer(201, self._bind(call, parse_json(call.body)))
         raise method_not_allowed()

@@ -63,6 +63,8 @@ def _subresources(kind: Kind) -> list[dict[str, Any]]:
         }
         if name == "eviction":
             item |= {"kind": "Eviction", "group": "policy", "version": "v1"}
+        if name == "token":
+            item |= {"kind": "TokenRequest", "group": "authentication.k8s.io", "version": "v1"}
         described.append(item)
     return described
 

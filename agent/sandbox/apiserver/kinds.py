@@ -93,7 +93,7 @@ KINDS: tuple[Kind, ...] = (
         plural="events", kind="Event", short_names=("ev",), create_on_update=True,
         fields=(*_INVOLVED, "reason", "reportingComponent", "source", "type"),
     ),
-    Kind(plural="serviceaccounts", kind="ServiceAccount", short_names=("sa",)),
+    Kind(plural="serviceaccounts", kind="ServiceAccount", short_names=("sa",), subresources=("token",)),
     Kind(plural="services", kind="Service", short_names=("svc",), status=True, fields=("spec.type",)),
     Kind(plural="persistentvolumeclaims", kind="PersistentVolumeClaim", status=True, short_names=("pvc",)),
     Kind(plural="persistentvolumes", kind="PersistentVolume", namespaced=False, status=True, short_names=("pv",)),

@@ -75,7 +75,7 @@ class ApiServer:
         self._deletion = Deletion(self.store, clock)
         self._reads = Reads(self.store, clock)
         self._watches = Watches(self.store, clock)
-        self._calls = Calls(self._writes, self._reads, self._deletion)
+        self._calls = Calls(self._writes, self._reads, self._deletion, self.tokens)
         self._collector = Collector(self.store, self._deletion, enabled=gc)
         self._runner: web.ServerRunner | None = None
         self._pending: set[asyncio.Task[Any]] = set()

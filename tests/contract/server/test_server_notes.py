@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 from support.apiservers import ApiServerWorld, Object, event
@@ -96,8 +97,6 @@ def test_a_lease_is_made_by_put_where_there_is_none(server: ApiServerWorld) -> N
 
 def test_a_token_is_given_for_a_service_account(server: ApiServerWorld) -> None:
     """TokenRequest answers a token for the audiences asked for, and when it expires; for an absent account 404."""
-    if not server.accounts:
-        pytest.skip("the sandbox has no ServiceAccount tokens: nothing in its world logs in by one")
     server.create("serviceaccounts", {"metadata": {"name": "agent"}})
     body = {"spec": {"audiences": ["api://AzureADTokenExchange"], "expirationSeconds": 3600}}
     answer = server.request("POST", server.path("serviceaccounts", "agent", "token"), body)
@@ -108,6 +107,20 @@ def test_a_token_is_given_for_a_service_account(server: ApiServerWorld) -> None:
     with pytest.raises(ApiProblem) as caught:
         server.request("POST", server.path("serviceaccounts", "nobody", "token"), body)
     assert caught.value.code == 404
+
+
+def test_a_token_lets_in_as_its_service_account(server: ApiServerWorld) -> None:
+    """Whoever holds a token of an account is that account."""
+    server.create("serviceaccounts", {"metadata": {"name": "agent"}})
+    answer = server.request("POST", server.path("serviceaccounts", "agent", "token"), {"spec": {}})
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    with server.logged_in(answer["status"]["token"]) as conn:
+        told = conn.request(
+            "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=json.dumps(review).encode()
+        )
+    user = json.loads(told.body)["status"]["userInfo"]
+    assert user["username"] == f"system:serviceaccount:{server.namespace}:agent"
+    assert "system:serviceaccounts" in user["groups"]
 
 
 def test_a_log_is_cut_as_asked(server: ApiServerWorld) -> None:
