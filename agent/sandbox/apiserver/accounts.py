@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from agent.sandbox.apiserver.kinds import builtin
+from agent.sandbox.apiserver.protobuf import spec_of
 from agent.sandbox.apiserver.status import bad_request
 from agent.sandbox.apiserver.writes import Writes
 
@@ -20,6 +21,13 @@ _AN_HOUR = 3600
 def account(namespace: str, name: str) -> str:
     """The user name under which a ServiceAccount logs in."""
     return f"system:serviceaccount:{namespace}:{name}"
+
+
+def token_request(body: bytes) -> dict[str, Any]:
+    """A TokenRequest that came as protobuf, as JSON has it. Raises StatusError 400."""
+    fields = spec_of(body)
+    audiences = [each.decode("utf-8", "replace") for each in fields.get(1, []) if isinstance(each, bytes)]
+    return {"spec": {"audiences": audiences, "expirationSeconds": next(iter(fields.get(4, [])), None)}}
 
 
 def new_token(writes: Writes, tokens: MutableMapping[str, str], namespace: str, name: str, body: Any) -> bytes:
@@ -41,7 +49,11 @@ def new_token(writes: Writes, tokens: MutableMapping[str, str], namespace: str, 
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
             "metadata": {"name": found.name, "namespace": namespace},
-            "spec": {"audiences": spec.get("audiences") or [], "expirationSeconds": seconds, "boundObjectRef": None},
+            "spec": {
+                "audiences": spec.get("audiences") or [],
+                "expirationSeconds": seconds,
+                "boundObjectRef": None,
+            },
             "status": {"token": token, "expirationTimestamp": expires},
         }
     )

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import yaml
 
-from agent.sandbox.apiserver.accounts import new_token
+from agent.sandbox.apiserver.accounts import new_token, token_request
 from agent.sandbox.apiserver.deletion import Deletion, delete_options
 from agent.sandbox.apiserver.eviction import Evictions
 from agent.sandbox.apiserver.kinds import PODS
 from agent.sandbox.apiserver.logs import LogProvider, read_log
+from agent.sandbox.apiserver.protobuf import PROTOBUF
 from agent.sandbox.apiserver.reads import Reads, partial
 from agent.sandbox.apiserver.reconcile import Write
 from agent.sandbox.apiserver.routes import Target
@@ -162,8 +163,8 @@ class Calls:
                 body = parse_json(call.body)
                 return Answer(201, self._evictions.evict(namespace, target.name, body, call.query))
             case "token", "create":
-                body = parse_json(call.body)
-                return Answer(201, new_token(self._writes, self._tokens, namespace, target.name, body))
+                asked = token_request(call.body) if call.content_type == PROTOBUF else parse_json(call.body)
+                return Answer(201, new_token(self._writes, self._tokens, namespace, target.name, asked))
             case "binding", "create":
                 return Answer(201, self._bind(call, parse_json(call.body)))
         raise method_not_allowed()
