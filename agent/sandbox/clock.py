@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 class WorldClock:
     """Wall clock plus an offset that only grows. All methods belong to the world's event loop."""
 
-    def __init__(self) -> None:
-        self._offset = 0.0
+    def __init__(self, behind: float = 0.0) -> None:
+        """``behind``: seconds by which the world begins in the past, for one that shall be old when it is looked at."""
+        self._offset = -behind
         self._sleepers: set[asyncio.Event] = set()
 
     def now(self) -> float:

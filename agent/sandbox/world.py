@@ -52,6 +52,8 @@ class Options:
     nodes: tuple[str, ...] = ("node-1", "node-2", "node-3")
     node_settings: Settings = field(default_factory=Settings)
     gc: bool = True
+    behind: float = 0.0
+    """Seconds by which its clock begins in the past. Once it is moved on by as much, it shows everybody's time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ class Sandbox:
     ) -> None:
         self.options = options or Options()
         self.problems: list[Exception] = []
-        self.clock = WorldClock()
+        self.clock = WorldClock(self.options.behind)
         self.authority = authority()
         self.tokens = dict(cluster.tokens) if cluster else {user: secrets.token_urlsafe(24) for user in USERS}
         self.assertion = secrets.token_urlsafe(24)

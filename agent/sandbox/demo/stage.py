@@ -26,7 +26,10 @@ VAULT = "klinematrix-test-kv"
 CHAIN = "app-secrets"
 MONGODB = "mongodb-connection-string-test"
 AGED = 7200.0
-"""Seconds by which the world is older than the agent: nothing in it happened "just now"."""
+"""Seconds by which the world is older than the agent: nothing in it happened "just now".
+
+It begins in the past, so that kubectl, which has this machine's time, can tell how old things are.
+"""
 
 POLICY = f"""\
 apiVersion: secret-drift-agent/v1
@@ -61,7 +64,8 @@ class Stage:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._thread = SandboxThread(Options(node_settings=Settings(start=0.15, ready=0.3, termination=0.15)))
+        nodes = Settings(start=0.15, ready=0.3, termination=0.15)
+        self._thread = SandboxThread(Options(node_settings=nodes, behind=AGED))
         self.lines: list[Line] = []
         self.on_line: Callable[[Line], None] = lambda _: None
         self._agent: subprocess.Popen[str] | None = None
