@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from agent.model import Finding, Link, ObjectKey, Refusal, SourceKey, State, Step, Trouble, WorkloadKey
+from agent.model import Finding, Kind, Link, ObjectKey, Refusal, SourceKey, State, Step, Trouble, WorkloadKey
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,10 +39,14 @@ class DriftFound(Event, frozen=True, kw_only=True):
 
 
 class DriftGone(Event, frozen=True, kw_only=True):
-    """A finding that is there no more, and for how long it was (seconds)."""
+    """A finding that is there no more, and for how long it was (seconds).
+
+    ``by``: what is found in its place, further up the chain or on the same link; None: that link is in order now.
+    """
 
     finding: Finding
     lasted: float
+    by: Kind | None = None
 
 
 class SyncRequested(Event, frozen=True, kw_only=True):
@@ -129,7 +133,10 @@ class StagePassed(Event, frozen=True, kw_only=True):
 
 
 class Halted(Event, frozen=True, kw_only=True):
-    """All evictions of the workload stop. ``detail``: what failed, which versions changed; ``remedy``: what to do."""
+    """All evictions of the workload stop. ``detail``: what failed, which versions changed; ``remedy``: what to do.
+
+    ``chains``: those whose new values it was given.
+    """
 
     workload: WorkloadKey
     reason: str
@@ -138,14 +145,16 @@ class Halted(Event, frozen=True, kw_only=True):
     pod: str = ""
     secrets: tuple[str, ...] = ()  # the vault secrets that have changed, as `vault/name`
     back_to: str = ""  # the version to go back to: its id, else when it was created
+    chains: tuple[ObjectKey, ...] = ()
 
 
 class HaltEnded(Event, frozen=True, kw_only=True):
-    """Evictions may go on, or need not."""
+    """Evictions may go on, or need not. ``chains``: as of the halt."""
 
     workload: WorkloadKey
     reason: str
     why: str
+    chains: tuple[ObjectKey, ...] = ()
 
 
 class Healed(Event, frozen=True, kw_only=True):

@@ -78,6 +78,6 @@ class Maker:
             return policy.mode == "heal" and policy.paused(agent.context.now) is None
 
         self.end()
-        self._events = KubeEvents(writer, ref, enabled=writes)
+        self._events = KubeEvents(writer, ref, self._clock, enabled=writes)
         subscribers.append(self._events)
         return subscribers

@@ -14,6 +14,7 @@ from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
 from agent.diagnose import elsewhere, history
 from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
+from agent.diagnose.changes import in_its_place, same
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.context import Context
 from agent.engine.failures import Failures
@@ -225,15 +226,13 @@ class Chains:
         if not found and not before:
             return
         now = self.context.now
+        gone = {name: old for name, old in before.items() if not same(old, found.get(name))}
+        for old in gone.values():
+            by = in_its_place(old, found.values())
+            self.context.tell(DriftGone, finding=old, lasted=max(0.0, now - old.since), by=by)
         for name, finding in found.items():
-            old = before.get(name)
-            if old is None or (old.kind, old.cause) != (finding.kind, finding.cause):
-                if old is not None:
-                    self.context.tell(DriftGone, finding=old, lasted=max(0.0, now - old.since))
+            if name not in before or name in gone:
                 self.context.tell(DriftFound, finding=finding)
-        for name, finding in before.items():
-            if name not in found:
-                self.context.tell(DriftGone, finding=finding, lasted=max(0.0, now - finding.since))
         if found:
             self.findings[key] = found
         else:

@@ -118,11 +118,11 @@ class Context:
             interval=policy.interval, objective=policy.report.propagation_objective,
         )  # fmt: skip
 
-    def tell_halt(self, workload: WorkloadKey, halt: Halt) -> None:
-        """Tell that a workload is halted, and why."""
+    def tell_halt(self, workload: WorkloadKey, halt: Halt, chains: tuple[ObjectKey, ...] = ()) -> None:
+        """Tell that a workload is halted, and why. ``chains``: those whose new values it was given."""
         self.tell(
             Halted, workload=workload, reason=halt.reason, detail=halt.detail, remedy=halt.remedy, pod=halt.pod,
-            secrets=halt.secrets, back_to=halt.back_to,
+            secrets=halt.secrets, back_to=halt.back_to, chains=chains,
         )  # fmt: skip
 
     # -------------------------------------------------------------------------------------------------- refusals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from msgspec.structs import replace
@@ -442,7 +443,7 @@ class Workloads:
         heal = case.heal or HealMemory(key=case.heal_key, since=case.now)
         halt = decision.halt
         self._reserve(case.key, replace(heal, batch=(), stage="pending", canary_passed=False, halt=halt))
-        context.tell_halt(case.key, halt)
+        context.tell_halt(case.key, halt, self._reading(case.key, heal.sources))
         context.timers.set(case.key, case.now + 5)
         return False
 
@@ -450,7 +451,8 @@ class Workloads:
         context, heal = self.context, case.heal
         assert heal is not None
         assert heal.halt is not None
-        context.tell(HaltEnded, workload=case.key, reason=heal.halt.reason, why=decision.why)
+        chains = self._reading(case.key, heal.sources)
+        context.tell(HaltEnded, workload=case.key, reason=heal.halt.reason, why=decision.why, chains=chains)
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
             key=case.heal_key, since=heal.since, sources=heal.sources, clocks=heal.clocks, started=heal.started,
@@ -460,11 +462,22 @@ class Workloads:
         context.remember_heal(case.key, again)
         return True
 
+    def _reading(self, key: WorkloadKey, sources: Collection[SourceKey]) -> tuple[ObjectKey, ...]:
+        """The workload's chains that read any of these."""
+        world = self.context.world
+        known = {chain: world.external_secrets.get(chain) for chain in sorted(world.chains_of_workload(key))}
+        return tuple(
+            chain
+            for chain, es in known.items()
+            if es is not None and any(source in sources for _, source in world.sources_of(es))
+        )
+
     def resume(self, key: WorkloadKey, why: str) -> None:
         """End a halt because a person says so: what is stale is recycled again, canary first."""
         context, heal = self.context, self.context.memory.heals[key]
         if heal.halt is not None:
-            context.tell(HaltEnded, workload=key, reason=heal.halt.reason, why=why)
+            chains = self._reading(key, heal.sources)
+            context.tell(HaltEnded, workload=key, reason=heal.halt.reason, why=why, chains=chains)
             context.remember_heal(key, replace(heal, halt=None, tries=None, canary_passed=False, key=""))
             context.world.dirty_workloads.add(key)
 
@@ -480,7 +493,7 @@ class Workloads:
         for source in heal.sources:
             known = context.memory.sources.get(source)
             if known is not None and known.witnessed and known.state.present:
-                chain = next((c.report.chain for c in case.chains), ObjectKey(case.key.namespace, ""))
+                chain = next(iter(self._reading(case.key, (source,))), ObjectKey(case.key.namespace, ""))
                 context.tell(
                     Propagated, source=source, chain=chain, stage="total", workload=case.key,
                     seconds=max(0.0, case.now - heal.clocks.get(str(source), known.state.created)),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from agent.model import Finding, Link
 from agent.report.branches import Branch, drawn
 from agent.report.explain_steps import in_short
+from agent.report.kinds import KIND_WORDS, LINK_WORDS
 from agent.report.told import (
     ContainerTold,
     EsTold,
@@ -21,7 +22,7 @@ from agent.report.told import (
     VersionTold,
     WorkloadTold,
 )
-from agent.report.words import KIND_WORDS, LINK_WORDS, counted, refusal_said
+from agent.report.words import counted, refusal_said
 from agent.times import ago, stamp
 
 _MOST_VERSIONS = 3

@@ -1,26 +1,30 @@
 """Kubernetes Events on the ExternalSecret and the workload, as a subscriber that never holds up or disturbs a heal.
 
 Notes wait in a bounded table, one entry per Event object, and are written by a thread of their own: a slow API server
-raises counts, not memory. Each namespace may cause a bounded rate of them.
+raises counts, not memory. Each namespace may cause a bounded rate of writes; what is over it is written later, and
+what is repeated meanwhile is counted: nothing is lost for the pace of a heal.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import structlog
 
+from agent.clock import Clock
 from agent.events import Event
 from agent.report.failures import named
 from agent.report.notes import About, Note, Ref, Type, message, name_of, note_of
 
-BURST = 60.0
-PER_SECOND = 0.5
-"""Events that one namespace may cause: at once, and from then on."""
+BURST = 120.0
+PER_SECOND = 1.0
+"""Events that are written for one namespace: at once, and from then on. The last ones of a process do not wait."""
 
+MOST_WAITING_OF_ONE = 100
+"""Different Events of one namespace that wait; more are dropped."""
 _MOST_WAITING = 1000
 _MOST_NAMESPACES = 5000
 _log = structlog.get_logger()
@@ -42,6 +46,7 @@ class KubeEvents:
         self,
         writer: EventWriter,
         refs: Callable[[About], Ref | None],
+        clock: Clock,
         *,
         enabled: Callable[[], bool] = lambda: True,
         burst: float = BURST,
@@ -51,11 +56,12 @@ class KubeEvents:
         self.written = 0
         self.failed = 0
         self.dropped = 0
-        """Notes written; not written because the API server would not; and for want of room or rate."""
+        """Notes written; not written because the API server would not; and for want of room."""
         self._writer, self._refs, self._enabled = writer, refs, enabled
-        self._rates = _Rates(burst, per_second)
+        self._rates = _Rates(clock, burst, per_second)
         self._changed = threading.Condition()
         self._waiting: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
+        self._of_one: Counter[str] = Counter()
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -83,10 +89,11 @@ class KubeEvents:
         name = (new.regarding.namespace, name_of(new.regarding, new.note))
         with self._changed:
             waiting = self._waiting.get(name)
-            full = waiting is None and len(self._waiting) >= _MOST_WAITING
-            if self._closed or not self._admits(new, full):
+            if self._closed or (waiting is None and not self._has_room(new)):
                 self.dropped += 1
                 return
+            if waiting is None:
+                self._of_one[new.regarding.namespace] += 1
             self._waiting[name] = new if waiting is None else new._replace(times=waiting.times + 1)
             if new.note.urgent:
                 self._waiting.move_to_end(name, last=False)
@@ -95,11 +102,11 @@ class KubeEvents:
                 self._thread.start()
             self._changed.notify()
 
-    def _admits(self, new: _Waiting, full: bool) -> bool:
+    def _has_room(self, new: _Waiting) -> bool:
         """What is urgent passes the bounds: it is rare, for a workload halts once and a Secret is lost once."""
         if new.note.urgent:
             return len(self._waiting) < 2 * _MOST_WAITING
-        return not full and self._rates.take(new.regarding.namespace, new.at)
+        return len(self._waiting) < _MOST_WAITING and self._of_one[new.regarding.namespace] < MOST_WAITING_OF_ONE
 
     def _write_all(self) -> None:
         failing = False
@@ -123,13 +130,28 @@ class KubeEvents:
         )
 
     def _next(self) -> tuple[str, _Waiting] | None:
+        """The first that may be written now; None: all is written, and no more will come."""
         with self._changed:
-            while not self._waiting:
-                if self._closed:
+            while (name := self._due()) is None:
+                if self._closed and not self._waiting:
                     return None
-                self._changed.wait()
-            (_, name), waiting = self._waiting.popitem(last=False)
-            return name, waiting
+                self._changed.wait(self._rates.interval if self._waiting else None)
+            waiting = self._waiting.pop(name)
+            self._of_one[name[0]] -= 1
+            if not self._of_one[name[0]]:
+                del self._of_one[name[0]]
+            return name[1], waiting
+
+    def _due(self) -> tuple[str, str] | None:
+        """In the order in which they came. Once closed, all are."""
+        spent: set[str] = set()
+        for name, waiting in self._waiting.items():
+            if self._closed or waiting.note.urgent:
+                return name
+            if name[0] not in spent and self._rates.take(name[0]):
+                return name
+            spent.add(name[0])
+        return None
 
 
 class _Waiting(NamedTuple):
@@ -141,18 +163,21 @@ class _Waiting(NamedTuple):
 
 
 class _Rates:
-    """A bucket of tokens per namespace, filled by the time of the events themselves."""
+    """A bucket of tokens per namespace."""
 
-    def __init__(self, burst: float, per_second: float) -> None:
-        self._burst, self._per_second = burst, per_second
+    def __init__(self, clock: Clock, burst: float, per_second: float) -> None:
+        self.interval = min(60.0, 1 / per_second)
+        """Seconds until an empty bucket holds a token."""
+        self._clock, self._burst, self._per_second = clock, burst, per_second
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, namespace: str, at: float) -> bool:
-        """Whether one more is allowed. Time that goes back fills nothing."""
-        tokens, newest = self._buckets.pop(namespace, (self._burst, at))
-        tokens = min(self._burst, tokens + max(0.0, at - newest) * self._per_second)
+    def take(self, namespace: str) -> bool:
+        """Whether one more is allowed."""
+        now = self._clock.monotonic()
+        tokens, newest = self._buckets.pop(namespace, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - newest) * self._per_second)
         allowed = tokens >= 1
-        self._buckets[namespace] = (tokens - allowed, max(newest, at))
+        self._buckets[namespace] = (tokens - allowed, now)
         if len(self._buckets) > _MOST_NAMESPACES:
             self._buckets.popitem(last=False)
         return allowed

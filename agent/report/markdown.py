@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from agent.memory import Halt
 from agent.model import Finding, Kind, Refusal, WorkloadKey
+from agent.report.kinds import KIND_WORDS
 from agent.report.scan import Subject, by_subject, ordered, subject_of
-from agent.report.words import KIND_WORDS, counted, escape, refusal_said
+from agent.report.words import counted, escape, refusal_said
 from agent.times import ago, stamp
 
 MOST_ROWS = 200

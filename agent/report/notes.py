@@ -55,7 +55,10 @@ def workload_ref(workload: Workload) -> Ref:
 
 def message(event: ev.Event, about: About, note: Note) -> str:
     """The event in words for the owner of ``about``; the other object it concerns, if any, is named first."""
-    other = next((key for key in note.about if key != about), None)
+    others = [key for key in note.about if key != about]
+    if isinstance(about, ObjectKey):  # told on several ExternalSecrets, it concerns one workload
+        others = [key for key in others if isinstance(key, WorkloadKey)]
+    other = others[0] if len(others) == 1 else None
     said = sentence(event)
     if other is not None:
         kind = other.kind if isinstance(other, WorkloadKey) else "ExternalSecret"
@@ -64,11 +67,22 @@ def message(event: ev.Event, about: About, note: Note) -> str:
 
 
 def name_of(regarding: Ref, note: Note) -> str:
-    """The Event's own name: the same for the same thing on the same object, also after a restart of the agent."""
+    """The Event's own name: the same for the same thing on the same object, also after a restart of the agent.
+
+    kubectl orders Events by the second in which they were last seen, and those of one second (up to a dozen) as the API
+    server lists them, which is by name. So a name begins with the place in the story.
+    """
     text = "\0".join((regarding.uid, note.reason, note.key))
     digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
     name = regarding.name[:200].rstrip(".-")
-    return f"{name if _NAME.fullmatch(name) else 'object'}.{digest}"
+    return f"{name if _NAME.fullmatch(name) else 'object'}.{place_of(note):02d}{digest}"
+
+
+def place_of(note: Note) -> int:
+    """Where in a story of one second it belongs; behind all others if it has no place."""
+    named = f"{note.reason}:{note.key.partition(':')[0]}"
+    found = named if named in STORY else note.reason
+    return STORY.index(found) if found in STORY else len(STORY)
 
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -81,10 +95,24 @@ _FOUND: dict[Kind, tuple[Type, str]] = {
     Kind.EXPIRED: ("Warning", "VaultSecretExpired"),
     Kind.NOT_YET_VALID: ("Warning", "VaultSecretNotYetValid"),
 }
+STORY = (
+    "Malformed", "NotJudged", "VersionDisabled", "VaultSecretExpiring", "VaultSecretExpired", "VaultSecretNotYetValid",
+    "DriftSuspected", "DriftDetected", "HealRefused", "ForceSynced", "SyncTimedOut", "SyncAcknowledged", "DriftGone",
+    "DriftDetected:stuck", "SecretRecreating", "SecretNotBack", "SecretRecreated", "DriftGone:stuck",
+    "DriftDetected:stale-pod", "HealRefused:recycle", "RolloutRestarted", "RestartPassed",
+    "PodEvicted:broken", "BrokenPodsReplaced", "PodEvicted:canary", "CanaryPassed", "PodEvicted:batch", "BatchPassed",
+    "CanaryFailed", "RolloutHalted", "HaltEnded", "DriftGone:stale-pod", "Recycled", "Propagated",
+)  # fmt: skip
+"""Reasons in the order of a heal, where need be with the first word of the key."""
+
 _SILENT = frozenset({Kind.PINNED, Kind.EXCLUDED})
 """As their owner wrote them: no news to the owner, and there may be thousands."""
 
-_PASSED = {"canary": "CanaryPassed", "batch": "BatchPassed", "broken": "BrokenPodsReplaced"}
+_PASSED = {
+    "canary": "CanaryPassed", "batch": "BatchPassed", "broken": "BrokenPodsReplaced", "restart": "RestartPassed",
+}  # fmt: skip
+_INTENDED = frozenset({"campaign", "observe-mode", "no-rule", "opted-out", "paused", "other-restarter"})
+"""Refusals that somebody wanted, or that pass with the heal of another workload."""
 
 
 @singledispatch
@@ -120,7 +148,8 @@ def _(event: ev.DriftFound) -> Note | None:
 
 @note_of.register
 def _(event: ev.DriftGone) -> Note | None:
-    if not event.finding.is_drift:
+    """What is found in its place has a note of its own, or is nothing that anybody waits to see healed."""
+    if not event.finding.is_drift or event.by is not None:
         return None
     return Note(_about(event.finding), "Normal", "DriftGone", _key(event.finding))
 
@@ -172,13 +201,16 @@ def _(event: ev.StagePassed) -> Note:
 
 @note_of.register
 def _(event: ev.Halted) -> Note:
+    """On the ExternalSecrets too: who has set a bad value looks there."""
     reason = "CanaryFailed" if event.reason == "canary-failed" else "RolloutHalted"
-    return Note((event.workload,), "Warning", reason, event.reason, urgent=True)
+    return Note((event.workload, *event.chains), "Warning", reason, f"{event.reason}:{event.workload}", urgent=True)
 
 
 @note_of.register
 def _(event: ev.HaltEnded) -> Note:
-    return Note((event.workload,), "Normal", "HaltEnded", event.reason)
+    """As urgent as its beginning: a halt that is over must not look as if it were not."""
+    chains = event.chains
+    return Note((event.workload, *chains), "Normal", "HaltEnded", f"{event.reason}:{event.workload}", urgent=True)
 
 
 @note_of.register
@@ -188,19 +220,18 @@ def _(event: ev.Healed) -> Note:
 
 @note_of.register
 def _(event: ev.Propagated) -> Note | None:
-    """The first stage is what SyncAcknowledged says."""
+    """The first stage is what SyncAcknowledged says; on the workload itself the last is what Recycled says."""
     if event.stage != "total":
         return None
-    about: tuple[About, ...] = (event.chain,) if event.workload is None else (event.chain, event.workload)
-    return Note(about, "Normal", "Propagated", str(event.source))
+    return Note((event.chain,), "Normal", "Propagated", f"{event.source}:{event.workload or ''}")
 
 
 @note_of.register
 def _(event: ev.Refused) -> Note | None:
-    """A refusal whose end is known needs nobody; one without is a warning."""
+    """A refusal whose end is known, or that is intended, needs nobody; any other is a warning."""
     refusal = event.refusal
     about = tuple(key for key in (refusal.chain, refusal.workload) if key is not None)
-    type_: Type = "Warning" if refusal.until is None else "Normal"
+    type_: Type = "Warning" if refusal.until is None and refusal.reason not in _INTENDED else "Normal"
     return Note(about, type_, "HealRefused", f"{refusal.step.value}:{refusal.reason}") if about else None
 
 

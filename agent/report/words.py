@@ -11,37 +11,9 @@ from functools import singledispatch
 
 from agent import advice
 from agent import events as ev
-from agent.model import Finding, Kind, Link, Refusal
+from agent.model import Finding, Kind, Refusal
+from agent.report.kinds import KIND_WORDS, OVER_WORDS
 from agent.times import ago, stamp
-
-KIND_WORDS: dict[Kind, str] = {
-    Kind.STALE: "ESO has not fetched the newest version",
-    Kind.SYNC_FAILED: "ESO cannot sync",
-    Kind.SPEC_NOT_APPLIED: "the edited spec is not synced yet",
-    Kind.MISSING_SECRET: "the Secret is missing",
-    Kind.MISSING_KEY: "the Secret lacks keys",
-    Kind.CHANGED_ELSEWHERE: "the Secret's data were changed by someone other than ESO",
-    Kind.STUCK: "the Secret is immutable and keeps its old value",
-    Kind.STUCK_NEEDS_HAND: "ESO cannot update the Secret, a person has to",
-    Kind.CONFLICT: "two ExternalSecrets claim the same key",
-    Kind.STALE_POD: "containers run an old value",
-    Kind.SUSPECT: "containers may run an old value",
-    Kind.UNKNOWN: "cannot be judged",
-    Kind.PINNED: "pinned, ESO never fetches a newer value",
-    Kind.EXCLUDED: "left alone by this agent",
-    Kind.DISABLED: "the newest version is disabled in the vault",
-    Kind.EXPIRING: "a vault secret expires soon",
-    Kind.EXPIRED: "a vault secret has expired",
-    Kind.NOT_YET_VALID: "a vault secret is not valid yet",
-}
-"""What each kind of finding means, to follow the name of the object."""
-
-LINK_WORDS: dict[Link, str] = {
-    Link.VAULT: "vault -> externalsecret",
-    Link.SECRET: "externalsecret -> secret",
-    Link.CONTAINER: "secret -> container",
-}
-"""Each hop of a chain as a person draws it."""
 
 _LONGEST = 2000
 _BREAKS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -156,7 +128,12 @@ def _(event: ev.DriftFound) -> str:
 
 @phrase.register
 def _(event: ev.DriftGone) -> str:
-    return f"no longer so after {span(event.lasted)}: {KIND_WORDS[event.finding.kind]}"
+    kind, lasted = event.finding.kind, span(event.lasted)
+    if event.by is not None:
+        return f"found no longer, after {lasted}: {KIND_WORDS[kind]}; now: {KIND_WORDS[event.by]}"
+    if kind in OVER_WORDS:
+        return f"over after {lasted}: {OVER_WORDS[kind]}"
+    return f"found no longer, after {lasted}: {KIND_WORDS[kind]}"
 
 
 @phrase.register
@@ -229,15 +206,15 @@ def _(event: ev.HaltEnded) -> str:
 @phrase.register
 def _(event: ev.Healed) -> str:
     recycled = counted(event.pods, "pod")
-    return (
-        f"no container is known to run an old value any more: {recycled} recycled, {span(event.seconds)} after the"
-        " drift was seen"
-    )
+    return f"{recycled} recycled, the last is ready {span(event.seconds)} after the drift was seen"
 
 
 @phrase.register
 def _(event: ev.Propagated) -> str:
-    where = "every container that may be recycled" if event.stage == "total" else "the Secret"
+    where = "the Secret"
+    if event.stage == "total":
+        of = f" of {event.workload.kind} {event.workload.name}" if event.workload else ""
+        where = f"every container{of} that may be recycled"
     return f"the newest version of {event.source} has come to {where} {span(event.seconds)} after it was created"
 
 

@@ -58,6 +58,8 @@ def test_s19_a_pair_rotated_seconds_apart_is_one_recycle_after_both() -> None:
         assert len(s.writes()) == 2 + 3
         assert set(s.evicted(NS)) == old
         assert stages(agent, "backend") == [("canary", 1), ("batch", 1), ("batch", 1)]
+        came = {(line["source"], line["chain"]) for line in agent.lines(stage="total") if "source" in line}
+        assert came == {("users-kv/db-user", f"{NS}/db-user"), ("passwords-kv/db-password", f"{NS}/db-password")}
         assert healed(agent, "backend") == [3]
         assert refusals(agent) == []
         assert sorted(propagated(agent, "total")) == ["passwords-kv/db-password", "users-kv/db-user"]

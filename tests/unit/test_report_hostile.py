@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from report_events import HOSTILE, any_event, event_types, refusal
 
 from agent import events as ev
+from agent.clock import Clock
 from agent.report.exposition import exposition
 from agent.report.kube import KubeEvents
 from agent.report.log import LEVEL, Log, configure
@@ -93,7 +94,7 @@ def test_no_event_can_break_kubernetes_events(event: ev.Event) -> None:
 @given(events=st.lists(any_event(), max_size=10))
 def test_the_subscriber_for_kubernetes_events_never_raises(events: list[ev.Event]) -> None:
     """Not even when every write fails."""
-    subscriber = KubeEvents(_Broken(), lambda about: Ref("v1", "Pod", *_names(about), "uid"))
+    subscriber = KubeEvents(_Broken(), lambda about: Ref("v1", "Pod", *_names(about), "uid"), Clock())
     for event in events:
         subscriber(event)
     subscriber.close(10)

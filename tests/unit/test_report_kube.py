@@ -6,13 +6,14 @@ import threading
 from typing import Any, NamedTuple
 
 import pytest
-from report_events import BACKEND, CHAIN, NOW, SOURCE, found, gone, refusal
+from report_events import BACKEND, CHAIN, NOW, SOURCE, finding, found, gone, refusal
 from structlog.testing import capture_logs
 
 from agent import events as ev
+from agent.clock import Clock
 from agent.model import Kind, Link, ObjectKey, Step, Trouble
-from agent.report.kube import KubeEvents
-from agent.report.notes import About, Ref, Type, name_of, note_of
+from agent.report.kube import MOST_WAITING_OF_ONE, KubeEvents
+from agent.report.notes import STORY, About, Ref, Type, name_of, note_of, place_of
 
 POD = ObjectKey("klinematrix-test", "backend-1")
 
@@ -39,6 +40,7 @@ class Writer:
         self.entered = threading.Event()
         self.failing = False
         self.failed = threading.Event()
+        self._changed = threading.Condition()
 
     def event(
         self, regarding: Ref, type: Type, reason: str, message: str, at: float, *, name: str, times: int = 1
@@ -50,7 +52,14 @@ class Writer:
             self.failed.set()
             raise OSError("the API server is away")
         self.names.append(name)
-        self.written.append(Written(regarding.kind, regarding.name, type, reason, message, times))
+        with self._changed:
+            self.written.append(Written(regarding.kind, regarding.name, type, reason, message, times))
+            self._changed.notify_all()
+
+    def has(self, name: str, times: int = 1) -> bool:
+        """Wait until so many notes on an object of that name are written; False if that takes too long."""
+        with self._changed:
+            return self._changed.wait_for(lambda: sum(note.name == name for note in self.written) >= times, 60)
 
 
 def refs(about: About) -> Ref | None:
@@ -64,7 +73,7 @@ def refs(about: About) -> Ref | None:
 def told(*events: ev.Event, **more: Any) -> list[Written]:
     """What is written of these events."""
     writer = Writer()
-    subscriber = KubeEvents(writer, refs, **more)
+    subscriber = KubeEvents(writer, refs, Clock(), **more)
     for event in events:
         subscriber(event)
     subscriber.close(20)
@@ -96,6 +105,8 @@ def told(*events: ev.Event, **more: Any) -> list[Written]:
         (ev.RolloutRestarted(at=NOW, workload=BACKEND, evidence=""), ("Deployment", "Normal", "RolloutRestarted")),
         (ev.StagePassed(at=NOW, workload=BACKEND, stage="canary", pods=1, seconds=9),
          ("Deployment", "Normal", "CanaryPassed")),
+        (ev.StagePassed(at=NOW, workload=BACKEND, stage="restart", pods=1, seconds=9),
+         ("Deployment", "Normal", "RestartPassed")),
         (ev.Halted(at=NOW, workload=BACKEND, reason="canary-failed", detail="", remedy=""),
          ("Deployment", "Warning", "CanaryFailed")),
         (ev.Halted(at=NOW, workload=BACKEND, reason="immutable-cached-on-node", detail="", remedy=""),
@@ -105,15 +116,21 @@ def told(*events: ev.Event, **more: Any) -> list[Written]:
         (ev.Healed(at=NOW, workload=BACKEND, pods=3, seconds=60), ("Deployment", "Normal", "Recycled")),
         (ev.Refused(at=NOW, refusal=refusal()), ("Deployment", "Normal", "HealRefused")),
         (ev.Refused(at=NOW, refusal=refusal(until=None)), ("Deployment", "Warning", "HealRefused")),
+        (ev.Refused(at=NOW, refusal=refusal(until=None, reason="campaign")), ("Deployment", "Normal", "HealRefused")),
         (ev.Refused(at=NOW, refusal=refusal(workload=None, chain=CHAIN)), ("ExternalSecret", "Normal", "HealRefused")),
         (ev.Propagated(at=NOW, source=SOURCE, chain=CHAIN, stage="total", seconds=5),
+         ("ExternalSecret", "Normal", "Propagated")),
+        (ev.Propagated(at=NOW, source=SOURCE, chain=CHAIN, stage="total", seconds=5, workload=BACKEND),
          ("ExternalSecret", "Normal", "Propagated")),
         (ev.Malformed(at=NOW, resource="externalsecrets", key=CHAIN, field="spec.data", message="no list"),
          ("ExternalSecret", "Warning", "Malformed")),
     ],
 )  # fmt: skip
 def test_an_owner_reads_of_it_on_the_object(event: ev.Event, expected: tuple[str, str, str]) -> None:
-    """Each has its object, its type and its reason."""
+    """Each has its object, its type, its reason, and its place in the story."""
+    note = note_of(event)
+    assert note is not None
+    assert place_of(note) < len(STORY)
     assert [(note.kind, note.type, note.reason) for note in told(event)] == [expected]
 
 
@@ -123,6 +140,7 @@ def test_an_owner_reads_of_it_on_the_object(event: ev.Event, expected: tuple[str
         found(kind=Kind.PINNED),
         found(kind=Kind.EXCLUDED),
         gone(kind=Kind.SUSPECT),
+        ev.DriftGone(at=NOW, finding=gone().finding, lasted=5.0, by=Kind.SYNC_FAILED),
         ev.Refused(at=NOW, refusal=refusal(workload=None)),
         ev.Propagated(at=NOW, source=SOURCE, chain=CHAIN, stage="vault_to_secret", seconds=5),
         ev.Malformed(at=NOW, resource="pods", key=CHAIN, field="spec", message="none"),
@@ -152,7 +170,7 @@ def test_the_same_on_the_same_object_is_one_event_counted_up() -> None:
     ]
     writer = Writer()
     writer.open.clear()
-    subscriber = KubeEvents(writer, refs)
+    subscriber = KubeEvents(writer, refs, Clock())
     subscriber(evicted[0])
     assert writer.entered.wait(20)
     for event in evicted[1:]:
@@ -162,7 +180,7 @@ def test_the_same_on_the_same_object_is_one_event_counted_up() -> None:
     assert [note.times for note in writer.written] == [1, 49]
     assert writer.written[1].message.startswith("evicted pod pod-49 (batch)")
     again = Writer()
-    restarted = KubeEvents(again, refs)
+    restarted = KubeEvents(again, refs, Clock())
     restarted(evicted[7])
     restarted.close(20)
     assert set(again.names) == set(writer.names)
@@ -179,30 +197,96 @@ def test_the_name_of_an_event_is_one_the_api_server_takes() -> None:
     assert name_of(Ref("v1", "Pod", "ns", "../Up\n", "uid"), note).startswith("object.")
 
 
+def test_a_halt_is_told_where_the_bad_value_was_set_too_and_so_is_its_end() -> None:
+    """On the workload and on the ExternalSecrets that brought the value, in words for each."""
+    other = CHAIN._replace(name="db-secrets")
+    halted = ev.Halted(at=NOW, workload=BACKEND, reason="canary-failed", detail="it fails", remedy="", chains=(CHAIN,))
+    assert {(note.kind, note.name, note.message) for note in told(halted)} == {
+        ("ExternalSecret", "app-secrets", "Deployment backend: recycling halted, canary-failed: it fails"),
+        ("Deployment", "backend", "ExternalSecret app-secrets: recycling halted, canary-failed: it fails"),
+    }
+    ended = ev.HaltEnded(at=NOW, workload=BACKEND, reason="canary-failed", why="a new value", chains=(CHAIN, other))
+    assert {(note.kind, note.name, note.message) for note in told(ended)} == {
+        ("ExternalSecret", "db-secrets", "Deployment backend: the halt (canary-failed) is over: a new value"),
+        ("ExternalSecret", "app-secrets", "Deployment backend: the halt (canary-failed) is over: a new value"),
+        ("Deployment", "backend", "the halt (canary-failed) is over: a new value"),
+    }
+
+
+def test_what_happens_within_a_second_is_listed_in_its_order() -> None:
+    """By name, as the API server lists it and kubectl shows it: the cause, what was done about it, what came of it."""
+    stale = finding(link=Link.CONTAINER, kind=Kind.STALE_POD, workload=BACKEND)
+    evicted = ev.Evicted(at=NOW, workload=BACKEND, pod=POD, stage="canary", evidence="")
+    story: list[ev.Event] = [
+        found(),
+        ev.SyncRequested(at=NOW, chain=CHAIN, reason="stale", evidence="", attempt=1),
+        ev.Synced(at=NOW, chain=CHAIN, seconds=0.1),
+        gone(),
+        ev.DriftFound(at=NOW, finding=stale),
+        evicted,
+        ev.StagePassed(at=NOW, workload=BACKEND, stage="canary", pods=1, seconds=1),
+        ev.Evicted(at=NOW, workload=BACKEND, pod=POD, stage="batch", evidence=""),
+        ev.StagePassed(at=NOW, workload=BACKEND, stage="batch", pods=1, seconds=1),
+        ev.DriftGone(at=NOW, finding=stale, lasted=3.0),
+        ev.Healed(at=NOW, workload=BACKEND, pods=2, seconds=3.0),
+    ]
+    one = Ref("apps/v1", "Deployment", "ns", "backend", "uid")
+    names = [name_of(one, note) for event in story if (note := note_of(event)) is not None]
+    assert len(names) == len(story)
+    assert names == sorted(names)
+
+
 def test_a_noisy_namespace_is_bounded_and_takes_nothing_from_others() -> None:
-    """What is over its rate is dropped and counted; in time it may speak again."""
+    """What is over its rate waits, and what is repeated meanwhile is counted; others are written at once."""
     writer = Writer()
-    subscriber = KubeEvents(writer, refs, burst=3, per_second=0.1)
-    for number in range(10):
+    subscriber = KubeEvents(writer, refs, Clock(), burst=3, per_second=0.01)
+    for number in [*range(10), 7, 8, 7]:
         subscriber(found(chain=ObjectKey("noisy", f"es-{number}")))
     subscriber(found(chain=ObjectKey("quiet", "es")))
-    later = found(chain=ObjectKey("noisy", "es-later"))
-    subscriber(ev.DriftFound(at=NOW + 10, finding=later.finding))
+    assert writer.has("es"), "it did not wait for the noisy one"
+    assert [note.name for note in writer.written] == ["es-0", "es-1", "es-2", "es"]
+
     subscriber.close(20)
-    assert [note.name for note in writer.written] == ["es-0", "es-1", "es-2", "es", "es-later"]
-    assert subscriber.dropped == 7
+
+    rest = {note.name: note.times for note in writer.written[4:]}
+    assert rest == {**{f"es-{number}": 1 for number in range(3, 10)}, "es-7": 3, "es-8": 2}
+    assert subscriber.dropped == 0
+
+
+def test_in_time_a_namespace_may_be_written_of_again() -> None:
+    """A full bucket is not needed: each token lets one more be written."""
+    writer = Writer()
+    subscriber = KubeEvents(writer, refs, Clock(), burst=1, per_second=50.0)
+    for number in range(5):
+        subscriber(found(chain=ObjectKey("noisy", f"es-{number}")))
+    assert writer.has("es-4")
+    subscriber.close(20)
+    assert [note.name for note in writer.written] == [f"es-{number}" for number in range(5)]
+
+
+def test_one_namespace_cannot_fill_the_table() -> None:
+    """Only so many different Events of it wait; what is over that is dropped and counted, what is known is not."""
+    writer = Writer()
+    subscriber = KubeEvents(writer, refs, Clock(), burst=1, per_second=0.01)
+    subscriber(found(chain=ObjectKey("noisy", "first")))
+    assert writer.has("first")
+    for number in [*range(MOST_WAITING_OF_ONE + 5), 0]:
+        subscriber(found(chain=ObjectKey("noisy", f"es-{number}")))
+    subscriber.close(20)
+    assert subscriber.dropped == 5
+    assert [note.times for note in writer.written if note.name == "es-0"] == [2]
+    assert len(writer.written) == 1 + MOST_WAITING_OF_ONE
 
 
 def test_what_is_urgent_goes_first_and_is_never_dropped() -> None:
-    """A lost Secret is told even where the namespace has used up its rate."""
+    """A lost Secret is told at once, even where the namespace has used up its rate."""
     writer = Writer()
-    writer.open.clear()
-    subscriber = KubeEvents(writer, refs, burst=2, per_second=0.0)
+    subscriber = KubeEvents(writer, refs, Clock(), burst=1, per_second=0.01)
     subscriber(found())
-    assert writer.entered.wait(20)
+    assert writer.has("app-secrets")
     subscriber(gone())
     subscriber(ev.SecretNotBack(at=NOW, chain=CHAIN, secret=CHAIN, seconds=30))
-    writer.open.set()
+    assert writer.has("app-secrets", 2)
     subscriber.close(20)
     assert [note.reason for note in writer.written] == ["DriftDetected", "SecretNotBack", "DriftGone"]
 
@@ -212,7 +296,7 @@ def test_an_api_server_that_takes_no_events_stops_nothing() -> None:
     writer = Writer()
     writer.failing = True
     with capture_logs() as logged:
-        subscriber = KubeEvents(writer, refs)
+        subscriber = KubeEvents(writer, refs, Clock())
         subscriber(found())
         assert writer.failed.wait(20)
         writer.failing = False
@@ -227,9 +311,9 @@ def test_while_the_api_server_hangs_no_memory_is_used_up() -> None:
     """A bounded number of notes waits; the caller never does."""
     writer = Writer()
     writer.open.clear()
-    subscriber = KubeEvents(writer, refs, burst=10_000)
+    subscriber = KubeEvents(writer, refs, Clock(), burst=10_000)
     for number in range(3000):
-        subscriber(found(chain=ObjectKey("shop", f"es-{number}")))
+        subscriber(found(chain=ObjectKey(f"shop-{number % 60}", f"es-{number}")))
     assert 1990 <= subscriber.dropped <= 2000
     writer.open.set()
     subscriber.close(20)
@@ -249,7 +333,7 @@ def test_under_a_policy_that_observes_nothing_is_written() -> None:
 def test_after_closing_nothing_is_accepted() -> None:
     """A late event is dropped, not lost silently."""
     writer = Writer()
-    subscriber = KubeEvents(writer, refs)
+    subscriber = KubeEvents(writer, refs, Clock())
     subscriber.close(20)
     subscriber(found())
     assert (subscriber.dropped, writer.written) == (1, [])

@@ -201,7 +201,7 @@ def test_the_story_of_a_rotation_reads_as_one(stderr: Stderr) -> None:
         "ESO acknowledged the force-sync after 1.2 s; changed: MONGODB",
         "evicted pod backend-1 (canary): it is old",
         "canary passed: 1 pod ready on the new value after 12 s",
-        "no container is known to run an old value any more: 3 pods recycled, 1 min 5 s after the drift was seen",
-        "the newest version of klinematrix-test-kv/mongodb-connection-string-test has come to every container that may"
-        " be recycled 1 min 10 s after it was created",
+        "3 pods recycled, the last is ready 1 min 5 s after the drift was seen",
+        "the newest version of klinematrix-test-kv/mongodb-connection-string-test has come to every container of"
+        " Deployment backend that may be recycled 1 min 10 s after it was created",
     ]

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from agent.sandbox.demo.stage import NAMESPACE, VAULT, Line, Stage
+from agent.sandbox.demo.stage import CHAIN, NAMESPACE, VAULT, Line, Stage
 from agent.sandbox.demo.stories import STORIES, Story
 
 WIDTH = 118
 AFTERMATH = 1.6
 """Seconds that a story goes on after it is done, so that an action too many would be seen."""
-_QUIET = ("no longer refused", "has come to the Secret", "the Secret's data changed", "no longer so")
+_QUIET = ("no longer refused", "has come to the Secret", "the Secret's data changed", "over after", "found no longer")
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,13 @@ def _table(outcomes: list[Outcome]) -> str:
 
 
 def _keep(place: Path, out: TextIO) -> None:
-    chain = f"{NAMESPACE}/app-secrets"
+    chain = f"{NAMESPACE}/{CHAIN}"
     out.write(
         f"\nThe world and the agent go on until Ctrl-C. In another terminal:\n\n"
         f"   . {place}/env\n"
         f"   secret-drift-agent scan --policy {place}/policy.yaml\n"
         f"   secret-drift-agent explain {chain} --policy {place}/policy.yaml\n"
+        f"   kubectl -n {NAMESPACE} describe externalsecret {CHAIN}\n"
     )
     out.flush()
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
