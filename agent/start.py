@@ -49,10 +49,18 @@ class Started:
         self.maker: Maker | None = None
         self.agent: Agent | None = None
         self._stops: list[Callable[[], None]] = []
+        self._stopped = False
 
     def stop(self) -> None:
         """From any thread, or a signal: finish the step in hand and end."""
+        self._stopped = True
         for stop in self._stops:
+            stop()
+
+    def when_stopped(self, stop: Callable[[], None]) -> None:
+        """Call this then; at once where that has been asked already. It may be called twice."""
+        self._stops.append(stop)
+        if self._stopped:
             stop()
 
     def run(self, host: str, port: int) -> int:
@@ -85,7 +93,7 @@ class Started:
             return maker.begin(access, lambda: leadership.leading, leadership.me)
 
         terms = Terms(begin, leadership, Failing(self.arguments.agent_namespace))
-        self._stops.append(terms.stop)
+        self.when_stopped(terms.stop)
         try:
             terms.run(ended)
         finally:
@@ -127,7 +135,7 @@ class Started:
                 return "standing-by", EXIT_OK
             self.metrics.lead_by(lambda: True)  # as is told when the run is over
             agent = self.agent = self._maker().begin("heal", lambda: leadership.leading)
-            self._stops.append(agent.stop)
+            self.when_stopped(agent.stop)
             agent.once(ends - self.clock.monotonic())
             code = self._result(agent, "table", out, agent.context.refusals())
             return "failed" if code == EXIT_ERROR else "complete", code
@@ -152,7 +160,7 @@ class Started:
 
         maker = self._maker()
         asking = Asking(maker, self.arguments.agent_namespace, self.clock, out)
-        self._stops.append(asking.stop)
+        self.when_stopped(asking.stop)
         at = maker.conn.server_now()
         request = Request(kind=kind, namespace=namespace, name=name, at=at, by=who(), dry_run=dry_run)
         try:
