@@ -7,8 +7,14 @@ from collections.abc import Iterable
 from agent.model import Finding, Kind, Link
 
 _ORDER = tuple(Link)
-_BESIDE = frozenset({Kind.DISABLED, Kind.EXPIRING, Kind.EXPIRED, Kind.NOT_YET_VALID})
+_BESIDE = frozenset({Kind.EXPIRING, Kind.EXPIRED, Kind.NOT_YET_VALID})
 """What is said of a vault secret, however the chain is."""
+_FIRST: dict[Kind, frozenset[Kind]] = {
+    Kind.SYNC_FAILED: frozenset({Kind.STALE}),
+    Kind.SPEC_NOT_APPLIED: frozenset({Kind.STALE}),
+    Kind.MISSING_SECRET: frozenset({Kind.SYNC_FAILED, Kind.SPEC_NOT_APPLIED, Kind.STALE, Kind.MISSING_KEY}),
+}
+"""Found before, or beside, these: where one of these is found and it is not, it is over (``upstream.judge``)."""
 
 
 def same(old: Finding, new: Finding | None) -> bool:
@@ -21,8 +27,9 @@ def in_its_place(gone: Finding, found: Iterable[Finding]) -> Kind | None:
 
     A link that is no longer judged, since one before it is broken, is not healed by that.
     """
+    beside = _BESIDE | _FIRST.get(gone.kind, frozenset())
     for finding in found:
         before = _ORDER.index(finding.link) <= _ORDER.index(gone.link)
-        if before and finding.workload in (None, gone.workload) and finding.kind not in _BESIDE:
+        if before and finding.workload in (None, gone.workload) and finding.kind not in beside:
             return finding.kind
     return None

@@ -78,7 +78,7 @@ def test_s03_a_canary_that_is_ready_without_its_line_halts_the_rest() -> None:
         assert held == [b"mongodb://bad", b"mongodb://old", b"mongodb://old"]
         assert "klinematrix-test-kv/mongodb-connection-string-test" in halted["event"]
         assert "user root" not in agent.err
-        assert [e["involvedObject"]["name"] for e in s.events(NS, "CanaryFailed")] == [APP]
+        assert APP in [e["involvedObject"]["name"] for e in s.events(NS, "CanaryFailed")]
 
 
 def test_s03_a_canary_that_stays_silent_fails_when_its_time_is_over() -> None:

@@ -18,6 +18,8 @@ NS = "shop"
 FORCE_SYNC = ("patch", "externalsecrets", "", f"{NS}/app-secrets")
 SLOW_BACKOFF = Options(node_settings=Settings(crash_backoff=30.0, crash_backoff_max=30.0))
 """As patient as a real kubelet: a crashed container starts again well after the Secret's next change."""
+BOTH = [("Deployment", "backend"), ("ExternalSecret", "app-secrets")]
+"""Who owns the pods looks at the one, who has set the value at the other."""
 HALTED = {"namespace": NS, "workload": "backend", "reason": "canary-failed"}
 
 
@@ -55,6 +57,10 @@ def _held(s: Scenario) -> list[str]:
     return sorted((value or b"").decode() for value in values)
 
 
+def _about(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return sorted((event["involvedObject"]["kind"], event["involvedObject"]["name"]) for event in events)
+
+
 def _is_ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
 
@@ -76,10 +82,11 @@ def test_s18_a_bad_value_stops_at_the_canary_and_the_page_says_what_to_go_back_t
         assert stages(agent, "backend") == []
         assert refusals(agent) == []
         assert healed(agent, "backend") == []
-        (event,) = s.events(NS, "CanaryFailed")
-        assert (event["involvedObject"]["kind"], event["involvedObject"]["name"]) == ("Deployment", "backend")
-        assert event["type"] == "Warning"
-        for said in (halted["event"], event["message"]):
+        s.wait(lambda: len(s.events(NS, "CanaryFailed")) == 2, why="both Events are written")
+        events = s.events(NS, "CanaryFailed")
+        assert _about(events) == BOTH
+        assert {event["type"] for event in events} == {"Warning"}
+        for said in (halted["event"], *(event["message"] for event in events)):
             assert halted["pod"] in said
             assert "prod-kv/db-password" in said
             assert former in said
@@ -185,7 +192,7 @@ def test_s18b_the_old_value_as_a_new_version_ends_the_halt_without_another_pod()
         assert s.writes(refused=True) == []
         assert "secret_drift_drift{" not in s.metrics(agent)
         assert "secret_drift_stale_containers{" not in s.metrics(agent)
-        assert [e["reason"] for e in s.events(NS, "HaltEnded")] == ["HaltEnded"]
+        assert _about(s.events(NS, "HaltEnded")) == BOTH
         assert [f for f in findings(agent) if f[0] == "container"] == [
             ("container", "stale-pod"),
             ("container", "suspect"),  # the canary: when exactly it resolved again between its two runs is not known

@@ -14,6 +14,8 @@ MISSING = finding(link=Link.SECRET, kind=Kind.MISSING_SECRET)
 OLD_PODS = finding(link=Link.CONTAINER, kind=Kind.STALE_POD, workload=BACKEND)
 OTHER_PODS = finding(link=Link.CONTAINER, kind=Kind.STALE_POD, workload=BACKEND._replace(name="worker"))
 UNKNOWN_PODS = finding(link=Link.CONTAINER, kind=Kind.UNKNOWN)
+CHANGED = finding(link=Link.SECRET, kind=Kind.CHANGED_ELSEWHERE)
+DISABLED = finding(kind=Kind.DISABLED)
 EXPIRING = finding(kind=Kind.EXPIRING)
 
 
@@ -24,7 +26,12 @@ EXPIRING = finding(kind=Kind.EXPIRING)
         (STALE, [DENIED], Kind.SYNC_FAILED),
         (STALE, [OLD_PODS], None),
         (STALE, [EXPIRING], None),
-        (MISSING, [STALE], Kind.STALE),
+        (STALE, [DISABLED], Kind.DISABLED),
+        (DENIED, [STALE], None),
+        (DENIED, [finding(kind=Kind.UNKNOWN)], Kind.UNKNOWN),
+        (MISSING, [STALE], None),
+        (MISSING, [DENIED], None),
+        (CHANGED, [DENIED], Kind.SYNC_FAILED),
         (OLD_PODS, [DENIED], Kind.SYNC_FAILED),
         (OLD_PODS, [OTHER_PODS], None),
         (OLD_PODS, [UNKNOWN_PODS], Kind.UNKNOWN),
