@@ -49,12 +49,12 @@ def test_one_drift_is_one_page_with_what_was_done_and_refused_and_one_resolution
         s.external_secret_ready(NS, "app-secrets")
         s.policy()
         agent = s.start_agent()
-        s.cycles(agent, 1)
+        s.cycles(agent, 12)  # seconds: what starts within the one of the first look is suspect only
         s.apply(b.deployment("backend", NS, 2, env={"API_KEY": ("app-secrets", "API_KEY")}))
         s.ready(NS, "backend")
         with watched(s, agent, tmp_path) as (found, pager):
             found.soon("secret_drift_leader", lambda now: now == [1])
-            s.cycles(agent, 4)
+            s.cycles(agent, 12)
             s.rotate("prod-kv", "api-key", "value-two")
             agent.until(reason="pod-disruption-budget", workload="backend")
 
