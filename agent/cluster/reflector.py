@@ -28,6 +28,10 @@ _WAKING = 5
 """Refusals in a row, about 4 s, that an API server which was out of reach may be allowed: while it starts it knows
 neither all roles nor all custom resources yet."""
 
+_ANSWERED = 2
+"""Failures that count of those before the first answer of an API server that was out of reach. It throttles while its
+storage is being read, which takes seconds: pauses that have grown meanwhile would make half a minute of them."""
+
 
 class Pace(NamedTuple):
     """How patient a reflector is, in seconds."""
@@ -192,7 +196,10 @@ class Reflector:
             if isinstance(error, ApiProblem) and error.code in (403, 404):
                 return self._refused(trouble_of(error))
             self._refusals = 0
-            self._failing(trouble_of(error))
+            trouble = trouble_of(error)
+            if self._told_cause == "unreachable" and trouble.cause != "unreachable":
+                self._failures = min(self._failures, _ANSWERED)
+            self._failing(trouble)
             return self._pause(at_least=min(getattr(error, "retry_after", None) or 0.0, self._pace.refused))
         except Exception as error:  # noqa: BLE001 - a bug must show as a malfunction, not end the thread unseen
             self._version = ""

@@ -219,6 +219,20 @@ def test_a_server_that_is_just_back_may_refuse_for_a_moment(api: Cluster, follow
     assert [told.trouble.cause for told in follower.told(Malfunction)] == ["unreachable"]
 
 
+def test_a_server_that_is_back_and_throttles_is_asked_again_soon(api: Cluster, follow: Callable[..., Follower]) -> None:
+    """The pauses that have grown while nobody answered do not count against a server that reads its storage."""
+    follower = follow()
+    fault(api, effect="drop", verb="watch", remaining=5)
+    fault(api, effect="break-watches")
+    eventually(lambda: not api.server.faults.rules, 30)
+    fault(api, effect="status", code=429, verb="watch", remaining=1)
+    eventually(lambda: len(follower.told(Malfunction)) == 2, 30)
+    answered = api.clock.monotonic()
+    eventually(lambda: follower.told(Recovered), 30)
+    assert api.clock.monotonic() - answered < 5
+    assert [told.trouble.cause for told in follower.told(Malfunction)] == ["unreachable", "throttled"]
+
+
 def test_a_namespace_forbidden_leaves_the_others_alone(api: Cluster, follow: Callable[..., Follower]) -> None:
     """Each scope is followed by itself: what one namespace forbids does not touch another."""
     api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
