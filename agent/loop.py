@@ -312,7 +312,7 @@ class Agent:
         try:
             self.engine.save()
         except LedgerProblem as error:
-            self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="ledger", detail=str(error)))
+            self.context.troubles.subject("the ledger", Trouble(cause="ledger", detail=str(error)))
 
     def _scopes(self) -> list[Scope]:
         namespaces: tuple[str | None, ...] = self.settings.namespaces or (None,)

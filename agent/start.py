@@ -14,8 +14,9 @@ from agent import garbage
 from agent.answering import in_markdown, next_steps, planned_refusals, read_budgets
 from agent.clock import Clock
 from agent.cluster.decode import BadAnswer
-from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
+from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable, trouble_of
 from agent.complaints import complain, not_leading, note, of_ledger, of_start, of_troubles, said, tell_failure
+from agent.engine.troubles import API_SERVER, OF_THE_SERVER
 from agent.leadership import Leadership, identity
 from agent.ledger import LedgerProblem
 from agent.ledger.requests import Kind, Request
@@ -240,7 +241,7 @@ class Started:
 
 
 class Failing:
-    """Says why a start fails: each reason once in a row, however often it is tried."""
+    """Says why a start fails: each reason once in a row, however often it is tried, and at last that it works."""
 
     def __init__(self, agent_namespace: str) -> None:
         self._agent_namespace = agent_namespace
@@ -248,10 +249,17 @@ class Failing:
 
     def __call__(self, error: Exception | None) -> None:
         """``error`` None: it works."""
-        line = said(of_start(error, self._agent_namespace)) if error is not None else ""
-        if line and line != self._said:
-            structlog.get_logger().error(f"{line} This is tried again until it works")
-        self._said = line
+        logger = structlog.get_logger()
+        if error is None:
+            if self._said:
+                logger.info(f"{API_SERVER}: works again", subject=API_SERVER)
+            self._said = ""
+            return
+        line, cause = said(of_start(error, self._agent_namespace)), trouble_of(error).cause
+        reason = cause if cause in OF_THE_SERVER else line
+        if reason != self._said:
+            logger.error(f"{line} This is tried again until it works", subject=API_SERVER, cause=cause)
+        self._said = reason
 
 
 @contextlib.contextmanager

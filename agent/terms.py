@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from agent import advice, garbage
 from agent.cluster.decode import BadAnswer
-from agent.cluster.errors import ApiProblem, Unreachable
+from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
+from agent.engine.troubles import API_SERVER
 from agent.events import Recovered, Troubled
 from agent.leadership import WHOLE_SERVER, Leadership
 from agent.ledger import LedgerConflict
@@ -21,6 +22,8 @@ from agent.model import Trouble
 
 _TOLD_BY_ALL = WHOLE_SERVER - {"unauthorized"}
 """Of these every collection tells at once; a watch that runs notices nothing of a token that has ended."""
+_WELL_AGAIN = (API_SERVER, "the ledger")
+"""What is known to work where a term could begin."""
 PAUSE = 5.0
 """Seconds before everything is read anew, where that failed or somebody else wrote the ledger."""
 
@@ -36,6 +39,7 @@ class Terms:
         self._agent: Agent | None = None
         self._leads = False
         self._told = ""  # the cause for which the Lease cannot be had
+        self._left: dict[str, Trouble] = {}  # what the last term has told of, and not yet the end of it
         leadership.on_change = self._changed
 
     def run(self, on_cycle: Callable[[float], None]) -> None:
@@ -64,23 +68,33 @@ class Terms:
         try:
             agent = self._begin("heal" if leads else "read")
         except (ApiProblem, Unreachable, BadAnswer) as error:
-            self._failing(error)
+            told = self._left.get(API_SERVER)
+            if told is None or told.cause != trouble_of(error).cause:
+                self._failing(error)
             return False
         self._agent = agent
         try:
             self._failing(None)
+            self._tell_recovered(agent)
             self._tell_lease(agent)
             if self._leadership.leading is not leads or self._stopping.is_set():
                 return True
             agent.run(on_cycle, self._leadership.holder)
         except LedgerConflict as error:
             trouble = Trouble(cause="conflict", detail=f"{error}; it is read anew")
-            agent.context.tell(Troubled, subject="the ledger", trouble=trouble)
+            agent.context.troubles.subject("the ledger", trouble)
             return not self._leadership.leading
         finally:
             self._agent = None
+            self._left = agent.engine.troubles
             agent.close()
         return True
+
+    def _tell_recovered(self, agent: Agent) -> None:
+        """An outage that outlasts a term is told once, and so is its end."""
+        for subject in _WELL_AGAIN:
+            if self._left.pop(subject, None) is not None:
+                agent.context.tell(Recovered, subject=subject)
 
     def _changed(self) -> None:
         """Called by the Lease's thread."""

@@ -108,7 +108,7 @@ def test_s30_while_esos_webhook_is_down_the_force_sync_is_refused_and_tried_agai
         s.wait(lambda: len(s.writes(refused=True)) > 3, why="more than three tries")
         over(s, down)
         heal.ends_well(BACK)
-        assert heal.told() == [(f"force-sync of {NS}/app-secrets", "server-error")]
+        assert heal.told() == [(f"force-sync of {NS}/backend-secrets", "server-error")]
         assert "failed calling webhook" in heal.agent.err
         tries = [entry.at for entry in s.requests() if entry.resource == "externalsecrets" and entry.verb == "patch"]
         assert all(later - earlier >= 0.5 for earlier, later in pairwise(tries)), tries

@@ -44,9 +44,9 @@ def one_more(s: Scenario, deployment: Object) -> str:
     return new
 
 
-def watching(s: Scenario) -> AgentProcess:
+def watching(s: Scenario, **environment: str) -> AgentProcess:
     """An agent that has looked at everything once."""
-    agent = s.start_agent()
+    agent = s.start_agent(fresh=False, **environment)
     s.cycles(agent, 1)
     return agent
 
