@@ -296,9 +296,11 @@ func freePorts(count int) ([]int, error) {
 	return ports, nil
 }
 
-func clientOf(ca *x509.Certificate, certificate tls.Certificate) *http.Client {
+func clientOf(certificate tls.Certificate, authorities ...*authority) *http.Client {
 	trusted := x509.NewCertPool()
-	trusted.AddCert(ca)
+	for _, each := range authorities {
+		trusted.AddCert(each.certificate)
+	}
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		RootCAs: trusted, Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
 	}}}

@@ -151,6 +151,15 @@ class ControlPlane:
         """Start one that was killed, on the same port and data; returns when it is ready."""
         self._command(f"start {name}")
 
+    def serve_with(self, name: str) -> None:
+        """Put another certificate in the place of the API server's: it serves with that from its next start on.
+
+        ``renewed`` is of the same authority, ``moved`` of ``ca-new.pem``; ``ca.pem`` holds both authorities.
+        """
+        self.disturbed = True
+        for kind in ("pem", "key"):
+            shutil.copy(self.directory / f"server-{name}.{kind}", self.directory / f"server.{kind}")
+
     def pause(self, name: str) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
         self._command(f"pause {name}")
