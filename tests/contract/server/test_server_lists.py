@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from support.apiservers import ApiServerWorld, Object, event
 
@@ -77,6 +79,26 @@ def test_the_agents_reader_reads_all_pages(server: ApiServerWorld) -> None:
     listing = list_all(server.conn, "secrets", server.namespace, page=2)
     assert [secret.key.name for secret in listing.items] == [f"s{i}" for i in range(7)]
     assert listing.resource_version
+
+
+def test_the_agents_reader_reads_a_whole_list_though_the_past_is_compacted_between_two_pages(
+    server: ApiServerWorld,
+) -> None:
+    """Whether the server still has that state in its cache or answers 410 midway: one state, each object once."""
+    _fill(server, "secrets", 9)
+    compacted = threading.Event()
+
+    def compacting(_: object) -> bool:
+        if not compacted.is_set():
+            compacted.set()
+            server.create("secrets", _secret("s9"))
+            server.compact()
+        return True
+
+    listing = list_all(server.conn, "secrets", server.namespace, page=2, keep=compacting)
+    found = [secret.key.name for secret in listing.items]
+    before = [f"s{i}" for i in range(9)]
+    assert found in (before, [*before, "s9"])
 
 
 def test_an_exact_version_can_be_listed(server: ApiServerWorld) -> None:
