@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measuring import Ran, Running, World, ran, running
+from tests.bench.measuring import Running, World, good, ran, raw_download, requests_of, running
 from tests.bench.objects import VAULTS
 from tests.bench.reaction import reaction
 from tests.bench.table import table
@@ -81,13 +81,13 @@ def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, A
         policy.write_text(POLICY.format(interval=60, vaults=vaults))
         once = [sys.executable, "-m", "agent", "once", "--policy", str(policy)]
         world.take()
-        first = _good(ran(once, world.environment))
+        first = good(ran(once, world.environment))
         asked_first = world.take()
         steady, asked, raw = [], asked_first, []
         for _ in range(runs):
-            steady.append(_good(ran(once, world.environment)))
+            steady.append(good(ran(once, world.environment)))
             asked = world.take()
-            raw.append(_raw(world, asked))
+            raw.append(raw_download(world.environment, asked))
             world.take()
         ratios = [one.wall / raws["seconds"] for one, raws in zip(steady, raw, strict=True)]
         figures: dict[str, Any] = {
@@ -101,8 +101,8 @@ def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, A
             "raw_bytes": raw[-1]["bytes"],
             "steady_ratio": statistics.median(ratios),
             "once_rss_mb": max(one.rss_mb for one in [first, *steady]),
-            "first_requests": _requests(asked_first),
-            "steady_requests": _requests(asked),
+            "first_requests": requests_of(asked_first),
+            "steady_requests": requests_of(asked),
             "vault_request_goal": sum(-(-count // 25) for count in _per_vault(chains)),
         }
         if idle:
@@ -116,36 +116,6 @@ def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, A
 def _per_vault(chains: int) -> list[int]:
     namespaces = -(-chains // 100)
     return [100 * len(range(number, namespaces, len(VAULTS))) for number in range(len(VAULTS))]
-
-
-def _good(one: Ran) -> Ran:
-    if one.code != 0:
-        raise SystemExit(f"`once` ended with {one.code}\n{one.out[-2000:]}\n{one.err[-4000:]}")
-    return one
-
-
-def _raw(world: World, asked: dict[str, Any]) -> dict[str, float]:
-    lists = [
-        (entry["path"], entry["resource"], {k: v for k, v in entry["query"].items() if k != "continue"})
-        for entry in asked["api"]
-        if entry["verb"] == "list" and entry["code"] == 200 and "continue" not in entry["query"]
-    ]
-    hosts = sorted({f"{entry['vault']}.vault.azure.net" for entry in asked["vault"] if entry["operation"] == "list"})
-    given = json.dumps({"lists": lists, "vaults": hosts})
-    answer = ran([sys.executable, "-m", "tests.bench.raw"], world.environment, given)
-    if answer.code != 0:
-        raise SystemExit(f"the raw download failed\n{answer.err[-4000:]}")
-    found: dict[str, float] = json.loads(answer.out)
-    return found
-
-
-def _requests(asked: dict[str, Any]) -> dict[str, int]:
-    api = [entry["verb"] for entry in asked["api"]]
-    return {
-        "api": len(api),
-        "api_writes": sum(verb in ("create", "update", "patch", "delete") for verb in api),
-        "vault": len(asked["vault"]),
-    }
 
 
 def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[str, Any]:
@@ -167,7 +137,7 @@ def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[s
             "idle_cpu_percent": 100 * spent / passed,
             "idle_window_seconds": passed,
             "idle_bytes_per_minute": (sum(e["bytes"] for e in asked["api"]) + asked["watched_bytes"]) * 60 / passed,
-            "idle_requests": _requests(asked),
+            "idle_requests": requests_of(asked),
         }
 
 

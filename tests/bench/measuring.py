@@ -123,3 +123,36 @@ class World:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def good(one: Ran) -> Ran:
+    """The same, if the agent did its work. Raises SystemExit with what it said."""
+    if one.code != 0:
+        raise SystemExit(f"`once` ended with {one.code}\n{one.out[-2000:]}\n{one.err[-4000:]}")
+    return one
+
+
+def raw_download(environment: dict[str, str], asked: dict[str, Any]) -> dict[str, float]:
+    """What it costs to download what was asked for, by a process that does nothing with it: see ``raw``."""
+    lists = [
+        (entry["path"], entry["resource"], {k: v for k, v in entry["query"].items() if k != "continue"})
+        for entry in asked["api"]
+        if entry["verb"] == "list" and entry["code"] == 200 and "continue" not in entry["query"]
+    ]
+    hosts = sorted({f"{entry['vault']}.vault.azure.net" for entry in asked["vault"] if entry["operation"] == "list"})
+    given = json.dumps({"lists": lists, "vaults": hosts})
+    answer = ran([sys.executable, "-m", "tests.bench.raw"], environment, given)
+    if answer.code != 0:
+        raise SystemExit(f"the raw download failed\n{answer.err[-4000:]}")
+    found: dict[str, float] = json.loads(answer.out)
+    return found
+
+
+def requests_of(asked: dict[str, Any]) -> dict[str, int]:
+    """How many requests that were."""
+    api = [entry["verb"] for entry in asked["api"]]
+    return {
+        "api": len(api),
+        "api_writes": sum(verb in ("create", "update", "patch", "delete") for verb in api),
+        "vault": len(asked["vault"]),
+    }

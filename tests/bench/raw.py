@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from base64 import b64decode
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,11 +26,13 @@ _NEXT = re.compile(rb'"nextLink":"([^"]+)"')
 class Cluster:
     """Lists of an API server, raw."""
 
-    def __init__(self, kubeconfig: str, ca: str) -> None:
+    def __init__(self, kubeconfig: str) -> None:
         document = yaml.safe_load(Path(kubeconfig).read_text())
-        self._server = document["clusters"][0]["cluster"]["server"]
+        cluster = document["clusters"][0]["cluster"]
+        self._server = cluster["server"]
         self._headers = {"Authorization": f"Bearer {document['users'][0]['user']['token']}"}
-        self._pool = urllib3.PoolManager(ca_certs=ca)
+        authority = b64decode(cluster["certificate-authority-data"]).decode()
+        self._pool = urllib3.PoolManager(ca_cert_data=authority)
 
     def get(self, path: str, query: dict[str, str], accept: str) -> bytes:
         """One answer."""
@@ -92,7 +95,7 @@ def main() -> None:
     """Reads the requests to repeat from stdin: ``{"lists": [[path, resource, query], ...], "vaults": [host, ...]}``."""
     asked = json.load(sys.stdin)
     ca = os.environ["SSL_CERT_FILE"]
-    cluster = Cluster(os.environ["KUBECONFIG"], ca)
+    cluster = Cluster(os.environ["KUBECONFIG"])
     vaults = Vaults(
         os.environ["SECRET_DRIFT_AGENT_VAULT_CONNECT_TO"], ca, os.environ["AZURE_TENANT_ID"],
         Path(os.environ["AZURE_FEDERATED_TOKEN_FILE"]).read_text(),

@@ -44,14 +44,12 @@ def reaction(directory: Path) -> dict[str, float]:
             found = world.run(sandbox.admin.get_or_none(DEPLOYMENTS, NAMESPACE, "backend")) or {}
             return bool(found.get("status", {}).get("readyReplicas") == 3)
 
-        _until(ready)
+        until(ready)
         (directory / "reaction.yaml").write_text(POLICY)
         command = [sys.executable, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
                    "--host", "127.0.0.1", "--port", "0"]  # fmt: skip
         with running(command, variables, directory / "reaction.log"):
-            _until(
-                lambda: len([r for r in world.call(lambda: list(sandbox.vaults.audit)) if r.identity == "agent"]) > 3
-            )
+            until(lambda: len([r for r in world.call(lambda: list(sandbox.vaults.audit)) if r.identity == "agent"]) > 3)
             rotated = sandbox.clock.now()
             world.call(lambda: vault.set("api-key", "value-two"))
 
@@ -59,13 +57,15 @@ def reaction(directory: Path) -> dict[str, float]:
                 held = world.call(lambda: list(sandbox.kubelet.running(terminating=False)))
                 return len(held) == 3 and all(set(one.env.values()) == {b"value-two"} for one in held)
 
-            _until(fresh)
+            until(fresh)
             ended = sandbox.clock.now()
         audit = world.call(lambda: list(sandbox.api.audit))
-    return _legs(audit, rotated, ended)
+    return legs(audit, rotated, ended, INTERVAL, SETTLE)
 
 
-def _legs(audit: list[Any], rotated: float, ended: float) -> dict[str, float]:
+def legs(audit: list[Any], rotated: float, ended: float, interval: float, settle: float) -> dict[str, float]:
+    """The legs of the way from a new version (``rotated``) to the last fresh container, by the API server's audit."""
+
     def first(user: str, verb: str, resource: str, sub: str, after: float) -> float:
         return min(
             float(entry.at)
@@ -82,16 +82,17 @@ def _legs(audit: list[Any], rotated: float, ended: float) -> dict[str, float]:
     return {
         "rotated_to_force_sync_ms": (synced - rotated) * 1000,
         "force_sync_to_acknowledged_ms": (acked - synced) * 1000,
-        "settle_end_to_first_eviction_ms": (evicted - written - SETTLE) * 1000,
+        "settle_end_to_first_eviction_ms": (evicted - written - settle) * 1000,
         "rotated_to_all_fresh_ms": (ended - rotated) * 1000,
-        "interval_ms": INTERVAL * 1000,
-        "settle_ms": SETTLE * 1000,
+        "interval_ms": interval * 1000,
+        "settle_ms": settle * 1000,
     }
 
 
-def _until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until it holds. Raises TimeoutError."""
     ends = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > ends:
-            raise TimeoutError("the small world did not come to what was awaited")
+            raise TimeoutError("the world did not come to what was awaited")
         time.sleep(0.02)
