@@ -56,7 +56,7 @@ bench: $(READY) ## measures speed and size with 10,000 chains; writes build/benc
 
 bench-cluster: $(READY) ## the same on a real API server with 2,000 chains and 10,000 pods; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
-	@PYTHONPATH=tests $(BIN)/python -m tests.bench.cluster $(ARGS)
+	@PYTHONPATH=tests $(BIN)/python -m benchcluster $(ARGS)
 
 # Versions that still fit are kept; make lock ARGS=--upgrade takes the newest.
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS)

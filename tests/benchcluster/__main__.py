@@ -230,7 +230,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def main() -> int:
     """The whole benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.cluster", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchcluster", description=__doc__)
     parser.add_argument("--chains", type=int, default=2_000)
     parser.add_argument("--runs", type=int, default=3, help="steady runs and rotations, of which the median is told")
     parser.add_argument("--idle", type=float, default=30.0, help="seconds for which `run` is left alone")
