@@ -67,10 +67,14 @@ class RealCluster:
     """The authority of its certificate."""
     tokens: Mapping[str, str] = field(repr=False)
     """A bearer token for each of ``USERS``."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the kubelet's ``Settings`` by which its nodes and pods are told from those of others."""
+    eso: bool = False
+    """Whether a real External Secrets Operator works there, so that ours stays out."""
 
 
 class OnlyEmbedded(Exception):
-    """What only the embedded API server can do was asked of a world with a real one."""
+    """What only the embedded world can do was asked of one with a real API server, or a real ESO; says what."""
 
 
 class Sandbox:
@@ -99,9 +103,9 @@ class Sandbox:
         self.vaults = KeyVault(self.clock, tls=self.authority.server)
         self.backends = Backends()
         self._strict = strict
+        self._eso: EsoActor
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.eso: EsoActor
         self.kubelet: Kubelet
         self.workloads: WorkloadController
         self.budgets: BudgetController
@@ -128,6 +132,13 @@ class Sandbox:
         if self._api is None:
             raise OnlyEmbedded("looks into the embedded API server, or changes its answers")
         return self._api
+
+    @property
+    def eso(self) -> EsoActor:
+        """The actor that plays ESO. Raises OnlyEmbedded where a real one is in its place."""
+        if self._cluster and self._cluster.eso:
+            raise OnlyEmbedded("looks into the actor that plays External Secrets Operator, or stops it")
+        return self._eso
 
     @property
     def url(self) -> str:
@@ -169,7 +180,8 @@ class Sandbox:
     def _grant(self) -> None:
         login = self.vaults.login
         login.register("agent", assertion=self.assertion)
-        login.register("eso", secret=self._eso_secret)
+        # A real one was given its federated token when it was started, long before this world.
+        login.register("eso", secret=None if self._cluster and self._cluster.eso else self._eso_secret)
         self.vaults.grant("agent", list=True, get=False)
         self.vaults.grant("eso", list=True, get=True)
 
@@ -187,9 +199,9 @@ class Sandbox:
         )
         await self._stack.enter_async_context(reader)
         client = await self._client("system:eso", "external-secrets")
-        self.eso = EsoActor(client, self.clock, reader, concurrent=self.options.concurrent_syncs)
-        if self.options.eso:
-            self.start_actor(self.eso.run(), "ESO")
+        self._eso = EsoActor(client, self.clock, reader, concurrent=self.options.concurrent_syncs)
+        if self.options.eso and not (self._cluster and self._cluster.eso):
+            self.start_actor(self._eso.run(), "ESO")
 
     async def _make_cluster(self) -> None:
         """Two sets of stores: the controllers and the kubelet are different users, and see the world each by itself."""
@@ -201,12 +213,13 @@ class Sandbox:
             self.start_actor(shared.run(), "watches of the controllers")
             self.start_actor(self.workloads.run(), "workload controller")
             self.start_actor(self.budgets.run(), "disruption controller")
-        logs = await self._log_server() if self._cluster else None
+        settings = replace(self.options.node_settings, **self._cluster.settings if self._cluster else {})
+        logs = await self._log_server(settings.address) if self._cluster else None
         self.kubelet = Kubelet(
             await self._client("system:kubelet", "kubelet"),
             self.clock,
             nodes=self.options.nodes,
-            settings=replace(self.options.node_settings, log_port=logs.port) if logs else self.options.node_settings,
+            settings=replace(settings, log_port=logs.port) if logs else settings,
             backends=self.backends,
         )
         if self._api:
@@ -216,9 +229,9 @@ class Sandbox:
         if self.options.kubelet:
             self.start_actor(self.kubelet.run(), "kubelet")
 
-    async def _log_server(self) -> LogServer:
+    async def _log_server(self, address: str) -> LogServer:
         server = LogServer(self.clock, tls=self.authority.server)
-        await server.start()
+        await server.start(address)
         self._stack.push_async_callback(server.stop)
         return server
 

@@ -11,7 +11,7 @@ from agent.sandbox.actors.kubelet.backends import Backends
 from agent.sandbox.actors.kubelet.container import KILLED
 from agent.sandbox.actors.kubelet.context import Node, Surroundings
 from agent.sandbox.actors.kubelet.logs import Logs
-from agent.sandbox.actors.kubelet.nodes import mark_unready, node_object, register, report_ready
+from agent.sandbox.actors.kubelet.nodes import heartbeat, mark_unready, node_object, register, report_ready
 from agent.sandbox.actors.kubelet.pod import PodWorker
 from agent.sandbox.actors.kubelet.record import Received, Record, Ref
 from agent.sandbox.actors.kubelet.scheduler import Scheduler
@@ -52,7 +52,7 @@ class Kubelet:
         self._nodes = {name: Node(name, NodeSecrets(client)) for name in nodes}
         self._workers: dict[str, PodWorker] = {}
         self._held: dict[tuple[str, str], list[tuple[str, _Values, float | None]]] = {}
-        self._scheduler = Scheduler(client, clock, self._stores, nodes=nodes, capacity=self.settings.pods_per_node)
+        self._scheduler = Scheduler(client, clock, self._stores, nodes=nodes, settings=self.settings)
         self._group: asyncio.TaskGroup | None = None
         self.backends.subscribe(self._backend_changed)
 
@@ -63,14 +63,22 @@ class Kubelet:
                 self._group.create_task(self._stores.run())
             now = self._clock.rfc3339()
             for name, node in self._nodes.items():
-                capacity, port = self.settings.pods_per_node, self.settings.log_port
-                await register(self._client, self._clock, node_object(name, now, pods=capacity, log_port=port))
+                await register(self._client, self._clock, node_object(name, now, self.settings))
                 node.up.set()
             await self._stores.synced()
             self._node_store.subscribe(lambda _, __: self._scheduler.poke())
             self._pods.subscribe(self._pod_changed)
             self._secrets.subscribe(self._secret_changed)
             self._group.create_task(self._scheduler.run())
+            if self.settings.heartbeat:
+                self._group.create_task(self._beat(self.settings.heartbeat))
+
+    async def _beat(self, pause: float) -> None:
+        while True:
+            await self._clock.sleep(pause)
+            for name, node in self._nodes.items():
+                if node.up.is_set():
+                    await heartbeat(self._client, self._clock, name)
 
     @property
     def record(self) -> list[Received]:
@@ -128,6 +136,8 @@ class Kubelet:
         return self._workers[found["metadata"]["uid"]]
 
     def _pod_changed(self, kind: str, pod: Object) -> None:
+        if not self._scheduler.serves(pod):
+            return
         try:
             self._follow(kind, pod)
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -16,7 +16,7 @@ Read = Callable[[str, str, str, bool], Lines | None]
 
 
 class LogServer:
-    """``GET /containerLogs/NAMESPACE/POD/CONTAINER`` for all nodes, on one free loopback port.
+    """``GET /containerLogs/NAMESPACE/POD/CONTAINER`` for all nodes, on one free port.
 
     A real kubelet asks its caller for a certificate; these lines are the world's own, and nobody's secret.
     """
@@ -33,10 +33,10 @@ class LogServer:
         """Say where the lines are; until then there are none."""
         self._read = read
 
-    async def start(self) -> None:
-        """Listen; ``port`` is known then."""
+    async def start(self, address: str = "127.0.0.1") -> None:
+        """Listen; ``port`` is known then. Raises OSError for an address that this machine does not have."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+        await web.TCPSite(self._runner, address, 0, ssl_context=self._tls).start()
         self.port = int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aiohttp
 
 from agent.sandbox.actors.controller.objects import condition
+from agent.sandbox.actors.kubelet.settings import Settings
 from agent.sandbox.client import NODES, PODS, ApiError, KubeClient, Object
 from agent.sandbox.clock import WorldClock
 
@@ -17,33 +18,42 @@ def _ready(up: bool, now: str) -> Object:
     return {"type": "Ready", **told, "lastHeartbeatTime": now, "lastTransitionTime": now}
 
 
-def node_object(name: str, now: str, *, pods: int, log_port: int | None) -> Object:
+def node_object(name: str, now: str, settings: Settings) -> Object:
     """A node as its kubelet registers it. Only the InternalIP, for a Hostname would be looked up and preferred."""
-    capacity = {"cpu": "64", "memory": "256Gi", "pods": str(pods)}
+    capacity = {"cpu": "64", "memory": "256Gi", "pods": str(settings.pods_per_node)}
     status: Object = {
         "capacity": capacity,
         "allocatable": dict(capacity),
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "addresses": [{"type": "InternalIP", "address": settings.address}],
         "conditions": [_ready(True, now)],
     }
-    if log_port:
-        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": log_port}}
-    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+    if settings.log_port:
+        status["daemonEndpoints"] = {"kubeletEndpoint": {"Port": settings.log_port}}
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **settings.node_labels}
+    taints = [{"key": key, "value": value, "effect": "NoSchedule"} for key, value in settings.node_labels.items()]
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": name, "labels": labels},
-        "spec": {},
+        "spec": {"taints": taints} if taints else {},
         "status": status,
     }
 
 
 async def _create(client: KubeClient, node: Object) -> None:
+    """Create it, or take over the one that is there, without a taint but our own.
+
+    A real API server taints each new node as not ready, and leaves it to a controller to take that back.
+    """
+    name, wanted = node["metadata"]["name"], node["spec"].get("taints") or []
     try:
-        await client.create(NODES, None, node)
+        there = await client.create(NODES, None, node)
     except ApiError as error:
         if error.code != 409:
             raise
+        there = await client.get(NODES, None, name)
+    if (there["spec"].get("taints") or []) != wanted:
+        await client.merge_patch(NODES, None, name, {"spec": {"taints": wanted}})
 
 
 async def register(client: KubeClient, clock: WorldClock, node: Object) -> None:
@@ -66,6 +76,19 @@ async def report_ready(client: KubeClient, clock: WorldClock, name: str, up: boo
     """Say that a node's kubelet is heard of, or is not any more."""
     body = {"status": {"conditions": [_ready(up, clock.rfc3339())]}}
     await client.merge_patch(NODES, None, name, body, subresource="status")
+
+
+async def heartbeat(client: KubeClient, clock: WorldClock, name: str) -> None:
+    """Say that a node's kubelet is still heard of; what cannot be said now is said the next time."""
+    found = _ready(True, clock.rfc3339())
+    body = {"status": {"conditions": [{key: found[key] for key in ("type", "status", "lastHeartbeatTime")}]}}
+    try:
+        await client.request(
+            "PATCH", NODES.path(None, name, "status"), body=body,
+            content_type="application/strategic-merge-patch+json",
+        )  # fmt: skip
+    except (aiohttp.ClientError, TimeoutError, ApiError):
+        return
 
 
 async def mark_unready(client: KubeClient, clock: WorldClock, pod: Object) -> None:

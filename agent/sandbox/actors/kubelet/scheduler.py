@@ -9,6 +9,7 @@ import aiohttp
 from agent.sandbox.actors.controller import Stores
 from agent.sandbox.actors.controller.objects import condition, set_condition, terminating
 from agent.sandbox.actors.kubelet.placement import Unschedulable, place
+from agent.sandbox.actors.kubelet.settings import Settings
 from agent.sandbox.client import NODES, PODS, ApiError, KubeClient, Object
 from agent.sandbox.clock import WorldClock
 
@@ -17,12 +18,16 @@ class Scheduler:
     """Looks at all unbound pods whenever something changes that may matter to them."""
 
     def __init__(
-        self, client: KubeClient, clock: WorldClock, stores: Stores, *, nodes: tuple[str, ...], capacity: int
+        self, client: KubeClient, clock: WorldClock, stores: Stores, *, nodes: tuple[str, ...], settings: Settings
     ) -> None:
-        self._client, self._clock, self._nodes, self._capacity = client, clock, nodes, capacity
+        self._client, self._clock, self._nodes, self._settings = client, clock, nodes, settings
         self._pods, self._node_store = stores.of(PODS), stores.of(NODES)
         self._wake = asyncio.Event()
         self._assumed: dict[str, str] = {}
+
+    def serves(self, pod: Object) -> bool:
+        """Whether a pod asks for this scheduler, as one does that says nothing."""
+        return self._settings.scheduler == (pod["spec"].get("schedulerName") or "default-scheduler")
 
     def poke(self) -> None:
         """A pod came or went, or a node changed."""
@@ -49,11 +54,11 @@ class Scheduler:
                 on_node.setdefault(node, []).append(pod)
                 if pod["spec"].get("nodeName"):
                     self._assumed.pop(pod["metadata"]["uid"], None)
-            elif not terminating(pod):
+            elif not terminating(pod) and self.serves(pod):
                 waiting.append(pod)
         for pod in sorted(waiting, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"])):
             try:
-                node = place(pod, nodes, on_node, capacity=self._capacity)
+                node = place(pod, nodes, on_node, capacity=self._settings.pods_per_node)
             except Unschedulable as reason:
                 group.create_task(self._refuse(pod, str(reason)))
                 continue

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +35,11 @@ class Settings:
     """Whether envFrom accepts names that begin with a digit, as kubelets since 1.34 do."""
     log_port: int | None = None
     """The port that the Node objects name for logs, for a real API server."""
+    address: str = "127.0.0.1"
+    """Where a real API server finds that port."""
+    scheduler: str = "default-scheduler"
+    """Pods that ask for another scheduler are others': they are neither placed nor run."""
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    """On each Node object, and as taints, so that a scheduler beside this one puts nothing there."""
+    heartbeat: float | None = None
+    """Between the signs of life of a node, for a cluster with a controller that waits for them."""
