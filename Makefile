@@ -33,7 +33,7 @@ INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_instal
 
 test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
-	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rfE tests/contract/server $(INSTALLED) tests/scenarios $(ARGS)
+	@$(BIN)/python -m pytest --real -n $(PLANES) --dist worksteal -q -rfE tests/contract/server $(INSTALLED) tests/visits tests/scenarios $(ARGS)
 
 cluster: $(READY) ## starts a real control plane on this machine until Ctrl-C; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane run

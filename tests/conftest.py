@@ -2,37 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import pytest
-from support.realworld import Visit
+from support.guest import Guest, Refused, Visit
+from support.rights import Judgement, World, judge
 from support.scenario import Scenario
 from support.summary import table
 
 _VISIT = pytest.StashKey[Visit]()
+_JUDGED = pytest.StashKey[Judgement]()
+_RIGHTS = "rights"
+"""By this name a test's report carries what its agents asked for to the process that joins them all."""
+_SCENARIOS = Path(__file__).parent / "scenarios"
+_SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail")
+"""Options by which a run is not of all tests."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What takes longer than the suite should, and proves no world that the suite does not."""
     parser.addoption("--every-call", action="store_true", help="S29 kills the agent around each single call")
     parser.addoption("--real", action="store_true", help="contracts and scenarios meet a real control plane")
-    parser.addoption("--cluster", metavar="KUBECONFIG", help="contracts meet this cluster, in namespaces of their own")
+    parser.addoption("--cluster", metavar="KUBECONFIG", help="contracts and scenarios meet this cluster, as its guests")
+    parser.addoption("--address", default="127.0.0.1", help="where the cluster finds this machine (127.0.0.1)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Scenarios make their worlds themselves."""
-    Scenario.real = bool(config.getoption("--real"))
+    path = config.getoption("--cluster")
+    Scenario.real = bool(config.getoption("--real") or path)
+    if path:
+        Scenario.around = staticmethod(partial(Guest, path, address=config.getoption("--address"), eso=False))
+
+
+@pytest.fixture(autouse=True)
+def _rights(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the agents of a test asked of a real API server goes into its report."""
+    yield
+    for installed, asked in Scenario.compared:
+        request.node.user_properties.append((_RIGHTS, World(request.node.name, installed, asked).plain()))
+    Scenario.compared.clear()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """A cluster that is not ours gets ESO's kinds, once for all workers, and loses at the end those that it got."""
-    path = session.config.getoption("--cluster")
-    if path and not hasattr(session.config, "workerinput"):
-        session.config.stash[_VISIT] = Visit(path)
+    """A cluster that is not ours gets what the tests need, once for all processes, and loses it at the end."""
+    config = session.config
+    path = config.getoption("--cluster")
+    if not path or hasattr(config, "workerinput"):
+        return
+    scenarios = _plays_scenarios(config)
+    if scenarios and (config.getoption("numprocesses", None) or 0) > 1:
+        raise pytest.UsageError("scenarios meet a cluster one after another: leave -n out")
+    try:
+        config.stash[_VISIT] = Visit(path, scenarios=scenarios, eso=False)
+    except Refused as refusal:
+        raise pytest.UsageError(str(refusal)) from None
+
+
+def _paths(config: pytest.Config) -> list[Path]:
+    return [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+
+
+def _plays_scenarios(config: pytest.Config) -> bool:
+    """Whether any scenario was asked for."""
+    return any(path.is_relative_to(_SCENARIOS) or _SCENARIOS.is_relative_to(path) for path in _paths(config))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What was made in a foreign cluster is taken away."""
+    """What was made in a foreign cluster is taken away; a run in which rights and requests do not agree has failed."""
     if visit := session.config.stash.get(_VISIT, None):
         visit.end()
+    if worlds := list(_worlds(session.config)):
+        judged = session.config.stash[_JUDGED] = judge(worlds, whole=_is_whole(session.config))
+        if judged.wrong and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _worlds(config: pytest.Config) -> Iterator[World]:
+    """Those of all processes, told by the reports that have come together here."""
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    for report in (each for kind in (terminal.stats.values() if terminal else ()) for each in kind):
+        if getattr(report, "when", "") == "teardown":
+            yield from (World.read(plain) for name, plain in report.user_properties if name == _RIGHTS)
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether all scenarios were asked for."""
+    some_only = any(config.getoption(name, None) for name in (*_SOME_ONLY, "cluster"))
+    return not some_only and any(_SCENARIOS.is_relative_to(path) for path in _paths(config))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -41,6 +101,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         reports = [report for kind in terminalreporter.stats.values() for report in kind]
         terminalreporter.section("on the real API server")
         for line in table(reports):
+            terminalreporter.line(line)
+    if judged := config.stash.get(_JUDGED, None):
+        terminalreporter.section("what the agent was granted, and what it asked for")
+        for line in (*judged.table, *(f"WRONG {line}" for line in judged.wrong)):
             terminalreporter.line(line)
 
 

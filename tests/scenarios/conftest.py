@@ -104,7 +104,7 @@ _HERE = Path(__file__).parent
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip them where a real control plane was asked for."""
     mine = [item for item in items if item.path.parent == _HERE]
-    if config.getoption("--real"):
+    if config.getoption("--real") or config.getoption("--cluster"):
         for item in mine:
             name = getattr(item, "originalname", item.name)
             if reason := _FILES.get(item.path.name) or _REASONS.get(name):

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
-from support.realworld import OURS, real_cluster
+from support.guest import CONTRACTS
+from support.realworld import real_cluster
 
 from agent.clock import Clock
 from agent.cluster.connection import Connection, connect
@@ -48,7 +49,7 @@ class ApiServerWorld:
     ) -> None:
         """``path``: the admin's kubeconfig. ``accounts``: each namespace gets a ServiceAccount, which pods wait for."""
         self._kubeconfig = Path(path)
-        self.conn, self._compact, self._nodes, self._accounts = conn, compact, nodes, accounts
+        self.conn, self._compact, self._nodes, self.accounts = conn, compact, nodes, accounts
         self.writer = Writer(conn)
         self.namespace = ""
 
@@ -56,8 +57,8 @@ class ApiServerWorld:
     def fresh_namespace(self) -> Iterator[str]:
         """A namespace in which pods can be made, deleted afterwards with all that is in it."""
         self.namespace = f"contract-{uuid.uuid4().hex[:12]}"
-        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": OURS}})
-        if self._accounts:
+        self.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": CONTRACTS}})
+        if self.accounts:
             self.eventually(lambda: self.find("serviceaccounts", "default"), "the namespace has its account")
         try:
             yield self.namespace
@@ -196,8 +197,10 @@ def embedded() -> Iterator[ApiServerWorld]:
 def real() -> Iterator[ApiServerWorld]:
     """A real control plane of our own, with the sandbox's nodes; the controllers are real."""
     with ExitStack() as stack:
-        plane, cluster = stack.enter_context(real_cluster())
-        stack.enter_context(SandboxThread(Options(eso=False), cluster=cluster))
+        installed = stack.enter_context(real_cluster())
+        stack.enter_context(SandboxThread(Options(eso=False), cluster=installed.cluster))
+        plane = installed.plane
+        assert plane is not None
         conn = stack.enter_context(_connected(str(plane.kubeconfig)))
         yield ApiServerWorld(str(plane.kubeconfig), conn, compact=plane.compact, nodes=True)
 

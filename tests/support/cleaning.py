@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -41,11 +41,15 @@ class Found(NamedTuple):
 
 
 class Cleaner:
-    """Remembers what is in a cluster now, and takes away later what has been added. Namespaces stay, without marks."""
+    """Remembers what is in a cluster now, and takes away later what has been added. Namespaces stay, without marks.
 
-    def __init__(self, conn: Connection) -> None:
-        self._conn = conn
-        self._kept = {found.place for kind in _CLEANED for found in self._all(kind)}
+    ``ours``: labels by which what may be taken away is told from what is others': what is in namespaces that bear
+    them, and objects without a namespace that do. ``keep``: what is there now stays.
+    """
+
+    def __init__(self, conn: Connection, ours: Mapping[str, str] | None = None, *, keep: bool = True) -> None:
+        self._conn, self._ours = conn, ours
+        self._kept = {found.place for kind in _CLEANED for found in self._all(kind)} if keep else set()
 
     def clean(self) -> bool:
         """Whether nothing is left, within 20 s. Raises ApiProblem, Unreachable."""
@@ -79,7 +83,8 @@ class Cleaner:
         for meta in self._metadata(NAMESPACES):
             name, labels, annotations = meta["name"], meta.get("labels") or {}, meta.get("annotations") or {}
             extra = {label for label in labels if not label.startswith(("kubernetes.io/", "pod-security."))}
-            if (extra or annotations) and "deletionTimestamp" not in meta:
+            extra -= set(self._ours or ())
+            if (extra or annotations) and "deletionTimestamp" not in meta and self._is_ours(labels):
                 gone = {"labels": dict.fromkeys(extra), "annotations": dict.fromkeys(annotations)}
                 self._patch(_resource(NAMESPACES).path(None, name), gone)
 
@@ -87,12 +92,26 @@ class Cleaner:
         body = json.dumps({"metadata": metadata}).encode()
         self._conn.request("PATCH", path, body=body, content_type="application/merge-patch+json")
 
+    def _is_ours(self, labels: Mapping[str, str]) -> bool:
+        return self._ours is None or self._ours.items() <= labels.items()
+
     def _all(self, kind: Kind) -> Iterator[Found]:
+        """Those of a kind that may be taken away."""
+        mine = None
+        if self._ours is not None and kind.namespaced:
+            mine = {each["name"] for each in self._metadata(NAMESPACES) if self._is_ours(each.get("labels") or {})}
         for meta in self._metadata(kind):
-            yield Found(kind.kind, meta.get("namespace", ""), meta["name"], bool(meta.get("finalizers")))
+            namespace = meta.get("namespace", "")
+            if namespace in mine if mine is not None else self._is_ours(meta.get("labels") or {}):
+                yield Found(kind.kind, namespace, meta["name"], bool(meta.get("finalizers")))
 
     def _metadata(self, kind: Kind) -> list[dict[str, Any]]:
-        answer = self._conn.request("GET", _resource(kind).path(), accept=_METADATA)
+        try:
+            answer = self._conn.request("GET", _resource(kind).path(), accept=_METADATA)
+        except ApiProblem as error:
+            if error.code == 404 and self._ours is not None:  # a kind that this cluster does not have
+                return []
+            raise
         return [item["metadata"] for item in json.loads(answer.body).get("items") or []]
 
 

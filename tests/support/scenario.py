@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pytest
 import requests
@@ -24,8 +24,9 @@ from support.controlplane import ControlPlane
 from support.killing import KillPoint, Request
 from support.policies import heal_policy
 from support.processes import AgentProcess, Result
-from support.realworld import real_cluster
+from support.realworld import Installed, OwnPlane, real_cluster
 from support.report import dump
+from support.rights import ALWAYS, Asked, asked, needed
 from support.views import EmbeddedView, RealView, View
 
 from agent.sandbox.actors.kubelet import Received
@@ -57,13 +58,18 @@ class Scenario:
     """One world and the agents that are started against it; all of them end with the block."""
 
     real = False
-    """Whether worlds are put around a real control plane; ``--real`` sets it for the whole run."""
+    """Whether worlds are put around a real API server; ``--real`` or ``--cluster`` sets it for the whole run."""
+    around: Callable[[], Installed] = OwnPlane
+    """What makes that cluster, where there is none yet."""
+    compared: ClassVar[list[tuple[frozenset[str], frozenset[Asked]]]] = []
+    """Of each world around one: the components that were installed, and what the agent asked for."""
 
     def __init__(self, options: Options | None = None) -> None:
         self._options, self._stack = options, ExitStack()
         self._thread: SandboxThread
         self._view: View
-        self._plane: ControlPlane | None = None
+        self._installed: Installed | None = None
+        self._granted: frozenset[str] = frozenset()
         self._temporary = TemporaryDirectory(prefix="scenario-")
         self.directory = Path(self._temporary.name)
         self.processes: list[AgentProcess] = []
@@ -74,10 +80,9 @@ class Scenario:
     def __enter__(self) -> Scenario:
         with ExitStack() as stack:
             if self.real:
-                plane, cluster = stack.enter_context(real_cluster())
-                self._thread = stack.enter_context(SandboxThread(self._options, cluster=cluster))
-                self._plane = plane
-                self._view = RealView(self._thread, plane.audit_log)
+                self._installed = stack.enter_context(real_cluster(self.around))
+                self._thread = stack.enter_context(SandboxThread(self._options, cluster=self._installed.cluster))
+                self._view = RealView(self._thread, self._installed.requested)
             else:
                 self._thread = stack.enter_context(SandboxThread(self._options))
                 self._view = EmbeddedView(self._thread)
@@ -97,6 +102,8 @@ class Scenario:
                     process.kill()
             if error is None and self.processes:
                 assert self.asked_of_vaults() <= LISTS, "a value was asked for"
+            if self._installed and self._granted:
+                self.compared.append((self._granted, frozenset(asked(self.requests()))))
         finally:
             self._stack.__exit__(kind, error, trace)
             self._temporary.cleanup()
@@ -111,9 +118,9 @@ class Scenario:
     @property
     def plane(self) -> ControlPlane:
         """The real etcd, API server and controllers. Skips the test in a world without them."""
-        if self._plane is None:
-            pytest.skip("takes a real control plane: make test-cluster")
-        return self._plane
+        if self._installed is None or self._installed.plane is None:
+            pytest.skip("takes a real control plane of its own: make test-cluster")
+        return self._installed.plane
 
     def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call a function in the world's loop."""
@@ -135,7 +142,7 @@ class Scenario:
 
     def apply(self, *objects: Object) -> None:
         """Create or replace objects as the admin; missing namespaces are created."""
-        self._thread.apply(*objects)
+        self._thread.apply(*(self._installed.adapt(*objects) if self._installed else objects))
 
     def seed(self, *objects: Object) -> None:
         """Put objects in as given, with status and past."""
@@ -206,7 +213,8 @@ class Scenario:
         counts = [status.get(field, 0) for field in _COUNTS[kind]]
         pods = [p for p in self.objects("Pod", namespace) if (p["metadata"].get("labels") or {}).get("app") == name]
         current = status.get("observedGeneration") == found["metadata"]["generation"]
-        return current and wanted is not None and {wanted} == {*counts, len(pods)}
+        there = bool(wanted) or kind != "DaemonSet"  # one that has no pods has not found its nodes yet
+        return current and there and wanted is not None and {wanted} == {*counts, len(pods)}
 
     def ready(self, namespace: str, *names: str, kind: str = "Deployment", timeout: float = 20.0) -> None:
         """Wait until workloads are rolled out."""
@@ -290,14 +298,22 @@ class Scenario:
         """Write the policy of the agents started from now on: a text, a document, or ``heal_policy(**overrides)``."""
         text = document if isinstance(document, str) else yaml.safe_dump(document or heal_policy(**overrides))
         self._policy = self.directory / "policy.yaml"
+        self._grant(needed(text))
         fresh = self.directory / "policy.yaml.new"
         fresh.write_text(text)
         fresh.rename(self._policy)
         return self._policy
 
+    def _grant(self, components: frozenset[str]) -> None:
+        """On a real API server the agent gets the rights of these components, besides those that this world gave it."""
+        if self._installed and not components <= self._granted:
+            self._granted |= components
+            self._installed.grant(self._granted)
+
     def launch(self, *arguments: str, fresh: bool = False, **environment: str) -> AgentProcess:
         """Start the command. ``fresh``: by an interpreter of its own, in place of a fork of one that is warm."""
         self._pid = Future()
+        self._grant(ALWAYS)
         given = list(arguments)
         if self._policy and given[0] in _WITH_POLICY and "--policy" not in given:
             given += ["--policy", str(self._policy)]
