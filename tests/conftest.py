@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.eso import TRUST
 from support.guest import Guest, Refused, Visit
 from support.rights import Judgement, World, judge
 from support.scenario import Scenario
 from support.summary import table
+from support.tunnel import PORT
+
+from agent.sandbox.pki import keep
 
 _VISIT = pytest.StashKey[Visit]()
 _JUDGED = pytest.StashKey[Judgement]()
@@ -27,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-call", action="store_true", help="S29 kills the agent around each single call")
     parser.addoption("--real", action="store_true", help="contracts and scenarios meet a real control plane")
     parser.addoption("--cluster", metavar="KUBECONFIG", help="contracts and scenarios meet this cluster, as its guests")
+    parser.addoption("--eso", choices=("ours", "real"), default="ours", help="who plays ESO in that cluster")
     parser.addoption("--address", default="127.0.0.1", help="where the cluster finds this machine (127.0.0.1)")
 
 
@@ -34,8 +39,41 @@ def pytest_configure(config: pytest.Config) -> None:
     """Scenarios make their worlds themselves."""
     path = config.getoption("--cluster")
     Scenario.real = bool(config.getoption("--real") or path)
+    real_eso = _eso_is_real(config)
+    if real_eso and not path:
+        raise pytest.UsageError("--eso real: name the cluster in which it works by --cluster KUBECONFIG")
+    if real_eso:
+        keep(TRUST)
     if path:
-        Scenario.around = staticmethod(partial(Guest, path, address=config.getoption("--address"), eso=False))
+        Scenario.around = staticmethod(partial(Guest, path, address=config.getoption("--address"), eso=real_eso))
+
+    if path and not (hasattr(config, "workerinput") or config.getoption("collectonly")):
+        config.stash[_VISIT] = _visit(config, path)
+        config.add_cleanup(config.stash[_VISIT].end)
+
+
+def _visit(config: pytest.Config, path: str) -> Visit:
+    """A cluster that is not ours gets what the tests need, once for all processes, and loses it at the end."""
+    scenarios = _plays_scenarios(config)
+    if scenarios and (config.getoption("numprocesses", None) or 0) > 1:
+        raise pytest.UsageError("scenarios meet a cluster one after another: leave -n out")
+    try:
+        return Visit(path, scenarios=scenarios, eso=_eso_is_real(config))
+    except Refused as refusal:
+        raise pytest.UsageError(str(refusal)) from None
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Which External Secrets Operator the scenarios have, where it is none of ours."""
+    if not _eso_is_real(config) or (visit := config.stash.get(_VISIT, None)) is None:
+        return None
+    version = visit.eso_version() or "not told by any Deployment"
+    address = config.getoption("--address")
+    return f"External Secrets Operator: real, version {version}; vault: the sandbox's, by {address}:{PORT}"
+
+
+def _eso_is_real(config: pytest.Config) -> bool:
+    return bool(config.getoption("--eso") == "real")
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +83,6 @@ def _rights(request: pytest.FixtureRequest) -> Iterator[None]:
     for installed, asked in Scenario.compared:
         request.node.user_properties.append((_RIGHTS, World(request.node.name, installed, asked).plain()))
     Scenario.compared.clear()
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """A cluster that is not ours gets what the tests need, once for all processes, and loses it at the end."""
-    config = session.config
-    path = config.getoption("--cluster")
-    if not path or hasattr(config, "workerinput"):
-        return
-    scenarios = _plays_scenarios(config)
-    if scenarios and (config.getoption("numprocesses", None) or 0) > 1:
-        raise pytest.UsageError("scenarios meet a cluster one after another: leave -n out")
-    try:
-        config.stash[_VISIT] = Visit(path, scenarios=scenarios, eso=False)
-    except Refused as refusal:
-        raise pytest.UsageError(str(refusal)) from None
 
 
 def _paths(config: pytest.Config) -> list[Path]:
@@ -72,9 +95,7 @@ def _plays_scenarios(config: pytest.Config) -> bool:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What was made in a foreign cluster is taken away; a run in which rights and requests do not agree has failed."""
-    if visit := session.config.stash.get(_VISIT, None):
-        visit.end()
+    """A run in which rights and requests do not agree has failed."""
     if worlds := list(_worlds(session.config)):
         judged = session.config.stash[_JUDGED] = judge(worlds, whole=_is_whole(session.config))
         if judged.wrong and session.exitstatus == pytest.ExitCode.OK:

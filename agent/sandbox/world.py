@@ -91,6 +91,8 @@ class Sandbox:
         self, options: Options | None = None, *, strict: bool = True, cluster: RealCluster | None = None
     ) -> None:
         self.options = options or Options()
+        if cluster and cluster.eso and (not self.options.eso or self.options.concurrent_syncs != 1):
+            raise OnlyEmbedded("leaves External Secrets Operator out, or sets its flags")
         self.problems: list[Exception] = []
         self.clock = WorldClock(self.options.behind)
         self.authority = authority()

@@ -24,7 +24,8 @@ from typing import IO
 
 SOURCE = Path(__file__).parents[1] / "cluster"
 VERSION = "v1.36.3"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secret-drift-agent"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secret-drift-agent"
+"""What is made once and kept outside the repository."""
 _PREFIX = "control-plane-"
 _FLAGS = ("-trimpath", f"-ldflags=-X k8s.io/component-base/version.gitVersion={VERSION}")
 
@@ -54,7 +55,7 @@ def program() -> Path:
     for path in sorted(SOURCE.glob("*")):
         if path.suffix == ".go" or path.name in ("go.mod", "go.sum"):
             made_of.update(path.name.encode() + b"\0" + path.read_bytes())
-    return _CACHE / f"control-plane-{made_of.hexdigest()[:16]}"
+    return CACHE / f"control-plane-{made_of.hexdigest()[:16]}"
 
 
 def build() -> Path:

@@ -21,6 +21,7 @@ from support.installing import PATHS, custom_kinds, grant, manifests, put, token
 from support.realworld import Installed
 from support.requested import Recorder
 from support.rights import ALWAYS
+from support.tunnel import Tunnel
 
 from agent.clock import Clock
 from agent.cluster.connection import Connection, connect
@@ -169,7 +170,8 @@ class Visit:
 class Guest(Installed):
     """A foreign cluster during a ``Visit``; its API server is spoken to through a recorder, for want of an audit log.
 
-    ``address``: where the cluster finds this machine, for the logs of containers.
+    ``address``: where the cluster finds this machine, for the logs of containers and the vaults. ``eso``: a real
+    External Secrets Operator works there. Raises OSError where what it needs of this machine is taken.
     """
 
     def __init__(self, kubeconfig: str, *, address: str, eso: bool) -> None:
@@ -177,8 +179,12 @@ class Guest(Installed):
         self._ours: set[str] = {AGENT_NAMESPACE}
         tokens = dict(self._tokens())
         tls = ssl.create_default_context(cadata=_authority_of(kubeconfig))
-        self.requested = recorder = Recorder(self._conn.host, tls, {each: name for name, each in tokens.items()})
+        recorder = Recorder(self._conn.host, tls, {each: name for name, each in tokens.items()})
+        self.requested = self._recorder = recorder
         recorder.start()
+        self._tunnel = Tunnel(address) if eso else None
+        if self._tunnel:
+            self._tunnel.start()
         self.grant(ALWAYS)
         self._cleaner = Cleaner(self._conn, SCENARIOS)
         settings = {
@@ -221,6 +227,10 @@ class Guest(Installed):
                 raise Refused(f"{self._conn.host}: namespace {namespace} is there already, and not of these tests")
         self._ours.add(namespace)
 
+    def lead_to(self, vaults: int) -> None:
+        if self._tunnel:
+            self._tunnel.lead_to(vaults)
+
     def grant(self, components: frozenset[str]) -> None:
         grant(self._conn, components, SCENARIOS)
 
@@ -232,8 +242,9 @@ class Guest(Installed):
 
     def stop(self) -> None:
         self._conn.close()
-        if isinstance(self.requested, Recorder):
-            self.requested.stop()
+        self._recorder.stop()
+        if self._tunnel:
+            self._tunnel.stop()
 
 
 def _adapted(obj: Object) -> Object:

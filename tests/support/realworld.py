@@ -32,6 +32,9 @@ class Installed:
     plane: ControlPlane | None = None
     """Its parts, where they are ours."""
 
+    def lead_to(self, vaults: int) -> None:
+        """A world begins, whose vaults listen on this port."""
+
     def adapt(self, *objects: Object) -> list[Object]:
         """Objects of a world as they can be applied here."""
         return list(objects)

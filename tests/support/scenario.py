@@ -78,11 +78,18 @@ class Scenario:
         self._policy: Path | None = None
 
     def __enter__(self) -> Scenario:
+        try:
+            return self._begin()
+        except OnlyEmbedded as reason:
+            pytest.skip(f"in the embedded world only: {reason}")
+
+    def _begin(self) -> Scenario:
         with ExitStack() as stack:
             if self.real:
                 self._installed = stack.enter_context(real_cluster(self.around))
                 self._thread = stack.enter_context(SandboxThread(self._options, cluster=self._installed.cluster))
                 self._view = RealView(self._thread, self._installed.requested)
+                self._installed.lead_to(self._thread.sandbox.vaults.port)
             else:
                 self._thread = stack.enter_context(SandboxThread(self._options))
                 self._view = EmbeddedView(self._thread)
@@ -108,7 +115,7 @@ class Scenario:
             self._stack.__exit__(kind, error, trace)
             self._temporary.cleanup()
         if isinstance(error, OnlyEmbedded):
-            pytest.skip(f"on the embedded API server only: {error}")
+            pytest.skip(f"in the embedded world only: {error}")
 
     @property
     def sandbox(self) -> Sandbox:
