@@ -19,7 +19,7 @@ TRUST = CACHE / "eso"
 _PRIVATE = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,.svc,.cluster.local"
 
 _TOLD = """\
-# The authority of the sandbox's vaults, and a federated token, which they take whatever it is:
+# The authority of the sandbox's vaults to trust, and a federated token, which they take whatever it is:
 kubectl -n external-secrets create configmap sandbox-vault --from-file={trust}/ca.pem --from-literal=token=any
 # values.yaml:
 extraEnv:

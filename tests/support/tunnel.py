@@ -21,17 +21,21 @@ _HEAD_WITHIN = 10.0
 class Tunnel:
     """``CONNECT`` to a vault or to the login host ends at the vaults of one world; anything else is refused."""
 
-    def __init__(self, address: str) -> None:
-        self._address, self._target = address, 0
+    def __init__(self, address: str, port: int = PORT) -> None:
+        self._address, self.port, self._target = address, port, 0
         self._loop = LoopThread("tunnel")
         self._server: asyncio.Server
 
     def start(self) -> None:
-        """Listen on ``PORT``. Raises OSError where that is taken, or the address is not this machine's."""
+        """Listen; ``port`` is then the one that was found, where 0 was asked for.
+
+        Raises OSError for a port that is taken, or an address that is not this machine's.
+        """
         self._loop.__enter__()
 
         async def listen() -> None:
-            self._server = await asyncio.start_server(self._serve, self._address, PORT)
+            self._server = await asyncio.start_server(self._serve, self._address, self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
 
         self._loop.run(listen())
 
