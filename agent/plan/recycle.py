@@ -195,7 +195,9 @@ def _replaced(case: RecycleCase, heal: HealMemory, new: list[PodCase]) -> bool:
     if len(new) < len(heal.batch) and len(case.pods) < wanted:
         return False
     before = max(heal.baseline, len(heal.batch)) if heal.stage == "broken" else heal.baseline
-    return case.ready >= min(before, wanted)
+    # Stale pods that have broken meanwhile come back by being replaced only: waited for, they would stay as they are.
+    broken = sum(not c.pod.ready and c not in new for c in case.stale)
+    return case.ready + broken >= min(before, wanted)
 
 
 def _below(case: RecycleCase, heal: HealMemory) -> Refuse:

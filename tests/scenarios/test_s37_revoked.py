@@ -8,7 +8,9 @@ from support.told import healed, refusals, sample, stages
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.actors.kubelet import Settings
 from agent.sandbox.client import PODS, Object
+from agent.sandbox.world import Options
 
 NS = "shop"
 FORCE_SYNC = ("patch", "externalsecrets", "", f"{NS}/app-secrets")
@@ -84,6 +86,28 @@ def test_s37_the_unready_go_first_and_the_healthy_follow_one_by_one() -> None:
         assert s.evicted(NS)[0] == broken
         assert set(s.evicted(NS)) == old
         assert stages(agent, "backend") == [("broken", 1), ("batch", 1), ("batch", 1)]
+        assert s.all_hold(NS, "backend", "app-secrets", "DB_PASSWORD", "new")
+
+
+def test_s37_pods_that_break_while_the_first_is_replaced_are_not_waited_for() -> None:
+    """They serve nobody, by no doing of ours, and would never be back by themselves: they go next, both at once."""
+    with Scenario(Options(node_settings=Settings(ready=2.0))) as s:
+        _world(s)
+        s.policy()
+        agent = watching(s)
+        first, *others = (pod["metadata"]["name"] for pod in s.pods(NS))
+        _unready(s, first)
+        s.wait(lambda: _ready(s) == 2, why="one pod is not ready")
+
+        s.rotate("prod-kv", "db-password", "new")
+        s.wait(lambda: s.evicted(NS) == [first], why="the broken pod goes")
+        for name in others:
+            _unready(s, name)
+        s.wait(lambda: healed(agent, "backend"), 60, why="backend healed")
+
+        assert set(s.evicted(NS)) == {first, *others}
+        assert stages(agent, "backend") == [("broken", 1), ("broken", 2)]
+        assert refusals(agent) == []
         assert s.all_hold(NS, "backend", "app-secrets", "DB_PASSWORD", "new")
 
 
