@@ -24,10 +24,11 @@ COMPONENTS = {
 """Each part of the manifests that gives rights, and where they stand."""
 ALWAYS = frozenset({"base", "observe"})
 """Installed in any case, and alone where the policy observes."""
+ANY = "any verb"
 MODES = {"observe": ALWAYS, "heal": frozenset(COMPONENTS)}
 """Mode of a policy -> the components that are for it; ``recreate`` is installed where the policy names that step."""
 ON_PURPOSE: dict[str, tuple[str, str]] = {
-    "test_s30_the_api_server_is_killed_right_after_a_step": ("watch", "one that has just started knows no rights yet"),
+    "test_s30_the_api_server_is_killed_right_after_a_step": (ANY, "one that has just started knows no rights yet"),
     "test_s43_": ("delete", "a person asks with the agent's account here, and cannot take the request away"),
 }
 """Beginnings of tests -> the verb that is refused to them, and why that is no right that the agent lacks."""
@@ -176,9 +177,9 @@ def judge(worlds: Iterable[World], *, whole: bool) -> Judgement:
 
 def _refused(worlds: Iterable[World]) -> Iterator[str]:
     for world in worlds:
-        expected = {verb for name, (verb, _) in ON_PURPOSE.items() if world.test.startswith(name)}
+        excused = {verb for name, (verb, _) in ON_PURPOSE.items() if world.test.startswith(name)}
         for each in sorted(world.asked):
-            if each.code == _FORBIDDEN and each.verb not in expected:
+            if each.code == _FORBIDDEN and not excused & {ANY, each.verb}:
                 yield f"{world.test}: refused: {each.verb} {each.resource} {each.place}".rstrip()
 
 
