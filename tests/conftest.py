@@ -21,6 +21,8 @@ _VISIT = pytest.StashKey[Visit]()
 _JUDGED = pytest.StashKey[Judgement]()
 _RIGHTS = "rights"
 """By this name a test's report carries what its agents asked for to the process that joins them all."""
+_KEPT = "rights/worlds"
+"""Of the last run of all scenarios: for one that tries once more what failed in it."""
 _SCENARIOS = Path(__file__).parent / "scenarios"
 _SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail")
 """Options by which a run is not of all tests."""
@@ -96,10 +98,19 @@ def _plays_scenarios(config: pytest.Config) -> bool:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run in which rights and requests do not agree has failed."""
-    if worlds := list(_worlds(session.config)):
-        judged = session.config.stash[_JUDGED] = judge(worlds, whole=_is_whole(session.config))
-        if judged.wrong and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    config = session.config
+    worlds, whole = list(_worlds(config)), _is_whole(config)
+    if not worlds:
+        return
+    if config.cache and whole:
+        config.cache.set(_KEPT, [world.plain() for world in worlds])
+    if config.cache and config.getoption("lf") and _is_whole(config, but_for="lf"):
+        again = {world.test for world in worlds}  # what failed in a whole run: all the rest of that run counts as well
+        kept = [World.read(plain) for plain in config.cache.get(_KEPT, [])]
+        worlds, whole = [*worlds, *(world for world in kept if world.test not in again)], bool(kept)
+    judged = config.stash[_JUDGED] = judge(worlds, whole=whole)
+    if judged.wrong and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _worlds(config: pytest.Config) -> Iterator[World]:
@@ -110,9 +121,9 @@ def _worlds(config: pytest.Config) -> Iterator[World]:
             yield from (World.read(plain) for name, plain in report.user_properties if name == _RIGHTS)
 
 
-def _is_whole(config: pytest.Config) -> bool:
-    """Whether all scenarios were asked for."""
-    some_only = any(config.getoption(name, None) for name in (*_SOME_ONLY, "cluster"))
+def _is_whole(config: pytest.Config, but_for: str = "") -> bool:
+    """Whether all scenarios were asked for, one option apart."""
+    some_only = any(config.getoption(name, None) for name in (*_SOME_ONLY, "cluster") if name != but_for)
     return not some_only and any(_SCENARIOS.is_relative_to(path) for path in _paths(config))
 
 
