@@ -44,14 +44,14 @@ def pytest_configure(config: pytest.Config) -> None:
     real_eso = _eso_is_real(config)
     if real_eso and not path:
         raise pytest.UsageError("--eso real: name the cluster in which it works by --cluster KUBECONFIG")
-    if real_eso:
-        keep(TRUST)
-    if path:
-        Scenario.around = staticmethod(partial(Guest, path, address=config.getoption("--address"), eso=real_eso))
-
-    if path and not (hasattr(config, "workerinput") or config.getoption("collectonly")):
+    if not path:
+        return
+    if not (hasattr(config, "workerinput") or config.getoption("collectonly")):
         config.stash[_VISIT] = _visit(config, path)
         config.add_cleanup(config.stash[_VISIT].end)
+    if real_eso:
+        keep(TRUST)
+    Scenario.around = staticmethod(partial(Guest, path, address=config.getoption("--address"), eso=real_eso))
 
 
 def _visit(config: pytest.Config, path: str) -> Visit:

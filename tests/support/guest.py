@@ -62,11 +62,15 @@ class Visit:
         if scenarios:
             self._sweep()  # what a run that was killed has left
             self._refuse(eso)
-        for document in custom_kinds():
-            put(self._conn, document, self._labels)
-        until_served(self._conn)
-        for document in manifests() if scenarios else ():
-            put(self._conn, document, self._labels)
+        try:
+            for document in custom_kinds():
+                put(self._conn, document, self._labels)
+            until_served(self._conn)
+            for document in manifests() if scenarios else ():
+                put(self._conn, document, self._labels)
+        except BaseException:
+            self.end()
+            raise
 
     @property
     def host(self) -> str:

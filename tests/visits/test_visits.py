@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.controlplane import ControlPlane
-from support.installing import PATHS, put
+from support.installing import PATHS, custom_kinds, put, until_served
 from support.realworld import admin
 
 from agent.cluster.connection import Connection
@@ -25,6 +25,7 @@ from agent.sandbox.world import AGENT_NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 STORY = "tests/scenarios/test_s01_rotation.py"
+ESO = "/apis/external-secrets.io/v1"
 COME_AND_GO = ("Event", "Lease")
 """The controllers' own, at any time."""
 AT_HOME = ("Role", "RoleBinding", "ServiceAccount")
@@ -118,6 +119,24 @@ def test_where_somebody_else_has_installed_the_agent_nothing_is_done(plane: Cont
         code, told = _run(plane)
         assert code == pytest.ExitCode.USAGE_ERROR, told
         assert f"there already, and not of these tests: Namespace {AGENT_NAMESPACE}" in told
+        assert _inventory(conn) == before
+
+
+def test_where_externalsecrets_of_others_could_be_healed_nothing_is_done(plane: ControlPlane) -> None:
+    """Nor is a real ESO taken for granted where it is not installed."""
+    with admin(plane) as conn:
+        code, told = _run(plane, "--eso", "real")
+        assert code == pytest.ExitCode.USAGE_ERROR, told
+        assert "External Secrets Operator is not installed there" in told
+        for kind in custom_kinds():
+            put(conn, kind)
+        until_served(conn)
+        theirs = b.external_secret("theirs", "default", {"KEY": "key"})
+        conn.request("POST", f"{ESO}/namespaces/default/externalsecrets", body=json.dumps(theirs).encode())
+        before = _inventory(conn)
+        code, told = _run(plane)
+        assert code == pytest.ExitCode.USAGE_ERROR, told
+        assert "this cluster has ExternalSecrets of others: default/theirs" in told
         assert _inventory(conn) == before
 
 
