@@ -1,5 +1,6 @@
 """Where pods go, and what a lost node means."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,3 +147,30 @@ async def test_an_adopted_pod_loses_its_backend_as_any_other() -> None:
         w.kubelet.backends.revoke("mongodb", "ancient")
         await w.until(lambda: not w.is_ready("old"))
         assert "running" in w.container("old")["state"]
+
+
+@run
+async def test_pods_that_ask_for_another_scheduler_are_left_to_it() -> None:
+    """Neither placed nor run, on whatever node it puts them; those that ask for this one are."""
+    async with world(settings=replace(QUICK, scheduler="mine")) as w:
+        for name, theirs in (("unbound", {}), ("bound", {"nodeName": "node-1"})):
+            await w.create(PODS, pod(name, PLAIN, **theirs))
+        await w.create(PODS, pod("mine", PLAIN, schedulerName="mine"))
+        await w.until(lambda: w.is_ready("mine"))
+        assert "nodeName" not in (w.pod("unbound") or {})["spec"]
+        assert (w.pod("bound") or {})["status"].get("containerStatuses") is None
+
+
+@run
+async def test_nodes_bear_marks_that_keep_the_pods_of_others_away() -> None:
+    """A label, and a taint of the same name; a node that was there before loses the taints of others."""
+    former = {"metadata": {"name": "node-1"}, "spec": {"taints": [{"key": "node.kubernetes.io/not-ready"}]}}
+    seed: Object = {"apiVersion": "v1", "kind": "Node", **former}
+    async with world(
+        settings=replace(QUICK, node_labels={"tests": "yes"}), nodes=("node-1", "node-2"), seeds=[seed]
+    ) as w:
+        nodes = w.stores.of(NODES)
+        await w.until(lambda: (nodes.get("", "node-2") or {}).get("status"))
+        taint = {"key": "tests", "value": "yes", "effect": "NoSchedule"}
+        assert [(nodes.get("", name) or {})["spec"]["taints"] for name in ("node-1", "node-2")] == [[taint], [taint]]
+        assert (nodes.get("", "node-2") or {})["metadata"]["labels"]["tests"] == "yes"

@@ -10,17 +10,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.controlplane import ControlPlane
 from support.installing import PATHS, custom_kinds, put, until_served
-from support.realworld import admin
+from support.realworld import admin, real_cluster
+from support.servers import eventually
 
 from agent.cluster.connection import Connection
 from agent.cluster.errors import ApiProblem
 from agent.sandbox import builders as b
 from agent.sandbox.apiserver.kinds import KINDS
+from agent.sandbox.client import NODES
+from agent.sandbox.thread import SandboxThread
 from agent.sandbox.world import AGENT_NAMESPACE
 
 ROOT = Path(__file__).parents[2]
@@ -152,3 +156,19 @@ def test_a_namespace_of_somebody_else_is_not_entered(plane: ControlPlane) -> Non
         assert _inventory(conn) == before
         kept = json.loads(conn.request("GET", f"{PATHS['Namespace']}/shop").body)
         assert "deletionTimestamp" not in kept["metadata"]
+
+
+def test_nodes_of_guests_show_that_they_live(request: pytest.FixtureRequest) -> None:
+    """A controller that waits for signs of life gets them, and the time since when the node is ready stays."""
+    if not request.config.getoption("--real"):
+        pytest.skip("needs a real API server: --real")
+    with real_cluster() as installed:
+        with SandboxThread(cluster=replace(installed.cluster, settings={"heartbeat": 0.5})) as world:
+
+            def ready() -> dict[str, str]:
+                node = world.run(world.sandbox.admin.get_or_none(NODES, None, "node-1")) or {"status": {}}
+                return next((c for c in node["status"].get("conditions") or [] if c["type"] == "Ready"), {})
+
+            first = eventually(ready, 60)
+            later = eventually(lambda: now if (now := ready()) != first else None, 60)
+        assert later == {**first, "lastHeartbeatTime": later["lastHeartbeatTime"]}
