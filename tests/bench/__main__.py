@@ -9,16 +9,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tests.bench.measuring import Running, World, good, ran, raw_download, requests_of, running
 from tests.bench.objects import VAULTS
 from tests.bench.reaction import reaction
+from tests.bench.scrape import Probes, scrape
 from tests.bench.table import table
 
 SIZES = {"small": 1_000, "full": 10_000}
@@ -44,6 +48,7 @@ def main() -> int:
     for name in sizes:
         with tempfile.TemporaryDirectory() as directory:
             result[name] = measure(Path(directory), SIZES[name], arguments.runs, arguments.idle)
+    result["scrape"] = scrape()
     if arguments.idle:
         with tempfile.TemporaryDirectory() as directory:
             result["reaction"] = reaction(Path(directory))
@@ -107,6 +112,7 @@ def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, A
         }
         if idle:
             figures |= _idle(world, directory, policy, idle)
+            figures |= _probed(world, directory, policy)
         figures["peak_rss_mb"] = max(figures["once_rss_mb"], figures.get("run_rss_mb", 0.0))
         return figures
     finally:
@@ -139,6 +145,23 @@ def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[s
             "idle_bytes_per_minute": (sum(e["bytes"] for e in asked["api"]) + asked["watched_bytes"]) * 60 / passed,
             "idle_requests": requests_of(asked),
         }
+
+
+def _probed(world: World, directory: Path, policy: Path) -> dict[str, float]:
+    """How long a probe waits while `run` reads, decodes and judges everything, from its first sign of life on."""
+    command = [sys.executable, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+    log = directory / "probed.log"
+    with running(command, world.environment, log) as agent:
+        while (told := re.search(r'"port":(\d+)', log.read_text())) is None:
+            time.sleep(0.05)
+        busy = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(Probes(int(told[1])).during, lambda: not busy.is_set())
+            try:
+                _settled(world, agent)
+            finally:
+                busy.set()
+        return waits.result()
 
 
 def _settled(world: World, agent: Running) -> float:

@@ -21,6 +21,10 @@ _ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str], str], ...] = (
     ("vault requests, first / steady", lambda f: f"{f['first_requests']['vault']} / {f['steady_requests']['vault']}",
      "secrets / 25"),
     ("secrets / 25, rounded up for each vault", lambda f: str(f["vault_request_goal"]), ""),
+    ("/healthz while it reads and judges all: half within",
+     lambda f: _maybe(f, "healthz_p50_ms", ".0f", " ms"), ""),
+    ("- 99 of 100 within", lambda f: _maybe(f, "healthz_p99_ms", ".0f", " ms"), "<= 50 ms"),
+    ("- the longest wait", lambda f: _maybe(f, "healthz_max_ms", ".0f", " ms"), ""),
     ("`run` ready after", lambda f: _maybe(f, "run_start_seconds", ".1f", " s"), ""),
 )  # fmt: skip
 
@@ -36,6 +40,14 @@ def table(result: dict[str, Any]) -> str:
         f"Importing the agent: {result['import_seconds']:.2f} s "
         f"({result['machine']['cores']} cores, Python {result['machine']['python']}).",
     ]
+    if "scrape" in result:
+        figures = result["scrape"]
+        lines += [
+            f"A scrape with {figures['drifts']:,} drifts: {figures['metrics_ms']:.0f} ms (goal 100),"
+            f" {figures['metrics_bytes'] / 1e6:.2f} MB as Prometheus asks for it (goal 1), "
+            f"{figures['metrics_bytes_plain'] / 1e6:.2f} MB in the clear;"
+            f" {figures['metrics_ratio']:.2f} of what prometheus_client's own exposition takes."
+        ]
     if "reaction" in result:
         legs = result["reaction"]
         lines += [
