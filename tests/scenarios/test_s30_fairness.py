@@ -83,8 +83,9 @@ def _hold(s: Scenario, stack: ExitStack) -> bool:
 def test_s30_without_room_at_the_api_server_the_agent_asks_seldom_and_goes_on_when_there_is_some() -> None:
     """Real 429s for everything that it asks: told once, not hammered, nothing done, and the whole heal afterwards."""
     with Scenario() as s:
+        plane = s.plane
         heal = Heal(s)
-        with _narrow(s.plane), _taken(s):
+        with _narrow(plane), _taken(s):
             began = s.sandbox.clock.now()
             heal.begin()
             s.wait(lambda: ("the API server", "throttled") in heal.told(), 40, "it is told")
