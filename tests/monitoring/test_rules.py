@@ -50,6 +50,20 @@ def test_promtool_accepts_the_rules() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_promtool_accepts_the_sample_of_a_prometheus(tmp_path: Path) -> None:
+    """For whoever has no operator: with the rules beside it, as it says."""
+    sample = yaml.safe_load((build.PLAIN.parent / "prometheus.yaml").read_text())
+    assert all(job["honor_labels"] for job in sample["scrape_configs"])
+    for job in sample["scrape_configs"]:
+        if job.pop("kubernetes_sd_configs", None) is not None:  # Debian builds its Prometheus without them
+            job["static_configs"] = [{"targets": ["localhost:8080"]}]
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(sample))
+    (tmp_path / "rules.yaml").write_text(build.PLAIN.read_text())
+    check = [program("promtool"), "check", "config", tmp_path / "prometheus.yaml"]
+    ended = subprocess.run(check, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_alert_fires_when_it_should_and_only_then(name: str, tmp_path: Path) -> None:
     """promtool plays what Prometheus would see, and compares labels and every word."""
