@@ -102,11 +102,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     worlds, whole = list(_worlds(config)), _is_whole(config)
     if not worlds:
         return
-    if config.cache and whole:
-        config.cache.set(_KEPT, [world.plain() for world in worlds])
-    if config.cache and config.getoption("lf") and _is_whole(config, but_for="lf"):
+    cache: pytest.Cache | None = getattr(config, "cache", None)  # none where pytest was told to keep nothing
+    if cache and whole:
+        cache.set(_KEPT, [world.plain() for world in worlds])
+    if cache and config.getoption("lf") and _is_whole(config, but_for="lf"):
         again = {world.test for world in worlds}  # what failed in a whole run: all the rest of that run counts as well
-        kept = [World.read(plain) for plain in config.cache.get(_KEPT, [])]
+        kept = [World.read(plain) for plain in cache.get(_KEPT, [])]
         worlds, whole = [*worlds, *(world for world in kept if world.test not in again)], bool(kept)
     judged = config.stash[_JUDGED] = judge(worlds, whole=whole)
     if judged.wrong and session.exitstatus == pytest.ExitCode.OK:
