@@ -59,7 +59,7 @@ def test_promtool_accepts_the_sample_of_a_prometheus(tmp_path: Path) -> None:
             job["static_configs"] = [{"targets": ["localhost:8080"]}]
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(sample))
     (tmp_path / "rules.yaml").write_text(build.PLAIN.read_text())
-    check = [program("promtool"), "check", "config", tmp_path / "prometheus.yaml"]
+    check = [program("promtool"), "check", "config", str(tmp_path / "prometheus.yaml")]
     ended = subprocess.run(check, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
