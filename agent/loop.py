@@ -167,6 +167,8 @@ class Agent:
         if request is not None:
             self.engine.only = ObjectKey(request.namespace, request.name)
         self.load(ends)
+        if request is None:
+            self.engine.tell_halts()
         following = self.engine.asked.begin(request, tell=tell) if request is not None else None
         self._pass()
         while not self.stopping.is_set() and self._unfinished(following) and self.clock.monotonic() < ends:

@@ -187,6 +187,27 @@ def test_who_leaves_the_work_to_a_leader_says_so_and_tells_of_no_drift(s: Scenar
     assert "secret_drift_last_cycle_timestamp_seconds" not in after  # it compared nothing; 0 would be a lie
 
 
+def test_a_halt_is_told_by_each_run_until_it_ends(s: Scenario, gateway: Gateway) -> None:
+    """A later run, which finds a rollout halted as an earlier one left it, does not let its page resolve."""
+    image = {"app": {"env": "API_KEY", "backend": "db"}, "env": {"API_KEY": ("app-secrets", "API_KEY")}}
+    s.apply(b.deployment(APP, NS, 3, **image))
+    s.ready(NS, APP)
+    assert once(s, gateway).code == 0
+    s.advance(60)
+    s.call(s.sandbox.backends.reject, "db", "bad")
+    s.rotate("prod-kv", "api-key", "bad")
+    for _ in range(2):
+        assert once(s, gateway).code == 2
+        (halted,) = gateway.group(**JOB)["secret_drift_halted"]["metrics"]
+        assert (halted["labels"]["workload"], halted["labels"]["reason"]) == (APP, "canary-failed")
+    next_second(s)
+    s.rotate("prod-kv", "api-key", "good")
+    once(s, gateway)
+    s.ready(NS, APP)
+    assert once(s, gateway).code == 0
+    assert "secret_drift_halted" not in gateway.group(**JOB)
+
+
 def test_a_gateway_that_speaks_tls(s: Scenario, tmp_path: Path) -> None:
     """Its CA is a file; without it nothing is sent, and the run is as good as it was."""
     ca, issued = trustme.CA(), tmp_path / "issued.pem"
