@@ -23,6 +23,7 @@ from agent.ledger.requests import Kind, Request
 from agent.loop import Access, Agent, Stopped
 from agent.making import Maker
 from agent.model import Finding, ObjectKey, Refusal
+from agent.plan.reasons import REASONS
 from agent.policy import PolicyError
 from agent.report import failures, log, scan
 from agent.report.metrics import Metrics
@@ -44,7 +45,7 @@ class Started:
 
     def __init__(self, arguments: argparse.Namespace, clock: Clock, registry: CollectorRegistry) -> None:
         self.arguments, self.clock, self.registry = arguments, clock, registry
-        self.metrics = Metrics(registry)
+        self.metrics = Metrics(registry, refusals=REASONS)
         self.maker: Maker | None = None
         self.agent: Agent | None = None
         self._stops: list[Callable[[], None]] = []
