@@ -48,8 +48,9 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	$(BIN)/python .ci/locks.py check
 	$(BIN)/hadolint Dockerfile
 
-monitoring: $(READY) ## writes the alert rules anew, from k8s/monitoring/alerts.py
+monitoring: $(READY) ## writes the alert rules anew, from k8s/monitoring/alerts.py, and the dashboards, from grafana/
 	@$(BIN)/python -m k8s.monitoring.build $(ARGS)
+	@$(BIN)/python -m grafana.build $(ARGS)
 
 bench: $(READY) ## measures speed and size with 10,000 chains; writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)
@@ -70,7 +71,7 @@ lock: $(READY) ## resolves the locked versions anew (needs uv and the network)
 
 clean: ## removes all that was made here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find agent tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find agent grafana tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements-dev.lock requirements-tools.lock pyproject.toml
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
