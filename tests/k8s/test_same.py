@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 import pytest
 import yaml
-from k8s.rendered import IMAGE, K8S, SHAPES, STEPS, TAG, Objects, chart, kustomize, of_kind, pod_of
+from k8s.rendered import IMAGE, K8S, SHAPES, STEPS, TAG, Object, Objects, chart, kustomize, of_kind, pod_of
+from support.dashboards import NAMES, dashboard
 from support.programs import program
 
 from k8s.monitoring.alerts import ALERTS
 
 CLIENT = "11111111-2222-3333-4444-555555555555"
+KEPT_BY_KUBECTL = 256 * 1024
+"""Bytes of the annotation in which ``kubectl apply`` keeps what it has applied."""
 
 
 def _comparable(objects: Objects) -> Objects:
@@ -92,6 +96,30 @@ def test_both_bring_the_alert_rules(shape: str) -> None:
     urls = [r["annotations"]["runbook_url"] for g in rules["spec"]["groups"] for r in g["rules"] if "alert" in r]
     assert len(urls) == len(ALERTS)
     assert all(url.startswith(f"{own}/SecretDrift") for url in urls)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_bring_the_dashboards(shape: str) -> None:
+    """To the letter, each small enough for kubectl apply; the runbooks are where the team keeps them."""
+    dashboards = ("--set", "monitoring.dashboards=true")
+    by_kustomize, by_chart = (
+        _dashboards(kustomize(shape, ("dashboards",))),
+        _dashboards(chart(shape, (), (), *dashboards)),
+    )
+    assert by_chart == by_kustomize
+    assert [set(each["data"]) for each in by_kustomize] == [{f"{name}.json"} for name in NAMES]
+    for name, each in zip(NAMES, by_kustomize, strict=True):
+        assert json.loads(each["data"][f"{name}.json"]) == dashboard(name)
+        assert len(json.dumps(each)) < KEPT_BY_KUBECTL
+    own = "https://wiki.example.com/runbooks"
+    for each in _dashboards(chart(shape, (), (), *dashboards, "--set", f"monitoring.runbooks={own}")):
+        assert f'"query":"{own}"' in next(iter(each["data"].values()))
+
+
+def _dashboards(objects: Objects) -> list[Object]:
+    """The ConfigMaps that Grafana's sidecar looks for, by their names."""
+    maps = [each for each in of_kind(objects, "ConfigMap") if "grafana_dashboard" in each["metadata"].get("labels", {})]
+    return sorted(maps, key=lambda each: str(each["metadata"]["name"]).removesuffix("-dashboard"))
 
 
 def test_both_know_a_pushgateway() -> None:
