@@ -1,4 +1,4 @@
-"""`heal` and `resume`: put the question to the leader and follow its answer; act under the Lease where nobody leads.
+"""`heal`, `resume`, `storm ack`: put the question to the leader, follow its answer; act where nobody leads.
 
 The question is a ConfigMap in the agent's namespace (``agent.ledger.requests``). Who asks needs no key and no right but
 to create, read and delete those; what may be done is decided where it is done.
@@ -27,6 +27,7 @@ from agent.loop import Agent, Stopped
 from agent.making import Maker
 from agent.model import ObjectKey
 from agent.report.words import escape
+from agent.times import stamp
 
 CODES: dict[State, int] = {"done": 0, "remains": 2, "failed": 1, "accepted": 1}
 _LOOK = 0.25
@@ -77,6 +78,25 @@ class Asking:
         if answer is None:
             return self._alone(request, deadline)
         return CODES[answer.state]
+
+    def acknowledge(self, request: Request) -> int:
+        """Put an acknowledgement of a storm, which stays until it has run out; the exit code.
+
+        Where nobody leads, it counts for whoever acts next. Raises ApiProblem, Unreachable, BadAnswer.
+        """
+        stored = self._writer.create_stored(requests.asked(self._namespace, request))
+        self._tidy()
+        answer = self._follow(stored, self._clock.monotonic() + _GIVE_UP) if self._led() else None
+        found = requests.acknowledgement_of(stored)
+        if answer is None and found is not None:
+            why = "nobody holds the Lease, so it counts for who acts next"
+            self._say(f"acknowledged until {stamp(found.until)}: {why}")
+            return CODES["done"]
+        if answer is not None and answer.state == "done":
+            return CODES["done"]
+        with contextlib.suppress(ApiProblem, Unreachable):
+            self._writer.delete_stored("configmaps", stored.key, uid=stored.uid)
+        return CODES["failed"]
 
     def _led(self) -> bool:
         record = read_lease(self._conn, ObjectKey(self._namespace, LEASE_NAME))
@@ -144,10 +164,17 @@ class Asking:
         return CODES[following.state] if following is not None else 1
 
     def _tidy(self) -> None:
-        """Remove what others asked, were answered, and have not taken away."""
+        """Remove what others asked, were answered, and have not taken away; and acknowledgements that count no more."""
         with contextlib.suppress(ApiProblem, Unreachable, BadAnswer):
             now = self._conn.server_now()
-            for stored in list_stored(self._conn, "configmaps", self._namespace, label_selector=requests.SELECTOR):
+            there = list_stored(self._conn, "configmaps", self._namespace, label_selector=requests.SELECTOR)
+            acknowledging = requests.acknowledgements(there)
+            over = acknowledging if requests.in_force(there, now) is None else acknowledging[:-1]
+            for stored in over:  # the oldest first: what has replaced another is never gone before it
+                self._writer.delete_stored("configmaps", stored.key, uid=stored.uid)
+            for stored in there:
+                if stored in acknowledging:
+                    continue
                 answer = requests.answer_of(stored)
                 if answer is None or not answer.ended:
                     continue

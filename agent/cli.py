@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _scan_parser(commands)
     _explain_parser(commands)
     _asking_parsers(commands)
+    _storm_parser(commands)
     _doctor_parser(commands)
     from agent.policy import cli as policy_cli
     from agent.sandbox import cli as sandbox_cli
@@ -155,6 +156,20 @@ def _asking_parsers(commands: argparse._SubParsersAction[_Parser]) -> None:
     resume.set_defaults(dry_run=False)
 
 
+def _storm_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
+    storm = commands.add_parser("storm", help="too many workloads would be recycled at once: what a person says to it")
+    words = storm.add_subparsers(dest="word", required=True, metavar="WORD", parser_class=_Parser)
+    ack = words.add_parser(
+        "ack", help="it is wanted: for a while the blast radius holds nothing back; every other gate does",
+    )  # fmt: skip
+    _common(ack)
+    ack.add_argument(
+        "--for", dest="seconds", type=_storm_span, default=3600.0, metavar="DURATION",
+        help="from now on; default: 1h, at most 24h; another one replaces it",
+    )  # fmt: skip
+    ack.set_defaults(func=_storm)
+
+
 def _doctor_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
     command = commands.add_parser(
         "doctor", help="can the agent do its work here, and what is missing; writes nothing",
@@ -170,6 +185,13 @@ def _seconds(text: str) -> float:
     if text[-1:] in units and text[:-1].replace(".", "", 1).isdigit():
         return float(text[:-1]) * units[text[-1]]
     raise argparse.ArgumentTypeError(f"expected a duration such as 90s or 5m; found {text!r}")
+
+
+def _storm_span(text: str) -> float:
+    seconds = _seconds(text)
+    if 0 < seconds <= 86400:
+        return seconds
+    raise argparse.ArgumentTypeError(f"expected more than 0s and at most 24h; found {text!r}")
 
 
 def _address(text: str) -> str:
@@ -238,6 +260,17 @@ def _ask(arguments: argparse.Namespace) -> int:
             return EXIT_ERROR
         signal.signal(signal.SIGTERM, lambda *_: started.stop())
         return started.ask(arguments.command, *pair, arguments.deadline, sys.stdout, dry_run=arguments.dry_run)
+
+
+def _storm(arguments: argparse.Namespace) -> int:
+    garbage.rest()
+    from agent.start import running
+
+    with running(arguments) as started:
+        if started.maker is None:
+            return EXIT_ERROR
+        signal.signal(signal.SIGTERM, lambda *_: started.stop())
+        return started.acknowledge(arguments.seconds, sys.stdout)
 
 
 def _pair(text: str, what: str) -> tuple[str, str] | None:

@@ -200,6 +200,13 @@ class RefusalEnded(Event, frozen=True, kw_only=True):
     refusal: Refusal
 
 
+class StormAcknowledged(Event, frozen=True, kw_only=True):
+    """A person wants the storm: the blast radius holds nothing back until then. Told by each process that acts."""
+
+    until: float  # API server's clock
+    by: str
+
+
 class Troubled(Event, frozen=True, kw_only=True):
     """Something could not be read or written: told once per distinct cause."""
 

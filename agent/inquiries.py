@@ -1,4 +1,4 @@
-"""Watches for requests: a thread that tells of all that there are, whenever one comes or changes."""
+"""Requests as they are read: at a start, then by a thread that tells of all that there are whenever one changes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from agent.cluster.errors import ApiProblem, Unreachable
 from agent.cluster.lines import LineStream
 from agent.cluster.resources import RESOURCES
 from agent.cluster.stored import Stored, list_stored
-from agent.ledger.requests import SELECTOR
+from agent.ledger.requests import SELECTOR, Acknowledgement, in_force
 
 _WATCH_SECONDS = 280
 _SILENCE = 90.0
 _PAUSE = 5.0
+
+
+def acknowledged(conn: Connection, namespace: str) -> Acknowledgement | None:
+    """The acknowledgement of a storm that holds now; None also where it cannot be read: then every gate holds.
+
+    Raises Unreachable.
+    """
+    try:
+        there = list_stored(conn, "configmaps", namespace, label_selector=SELECTOR)
+    except (ApiProblem, BadAnswer):
+        return None
+    return in_force(there, conn.server_now())
 
 
 class Inquiries:

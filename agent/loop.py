@@ -30,7 +30,7 @@ from agent.engine.observe import Observer
 from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
 from agent.events import BoundsRead, Event, LeadershipChanged, Troubled
-from agent.inquiries import Inquiries
+from agent.inquiries import Inquiries, acknowledged
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
 from agent.model import ObjectKey, Pod, Trouble
@@ -107,6 +107,7 @@ class Agent:
             clock=clock, emit=self._emit, ask_vault=self._sweepers.ask, stopping=self.stopping, leading=leading,
         )  # fmt: skip
         self.context.fingerprints = self.installation.fingerprints
+        self.context.acknowledged = acknowledged(conn, settings.agent_namespace)
         self._sweepers.known, self._sweepers.policy = memory.sources, policy.current
         self.engine = Engine(self.context, self.inbox, me)
         self._inquiries: Inquiries | None = None

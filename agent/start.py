@@ -170,6 +170,16 @@ class Started:
         except LedgerProblem as error:
             return complain(*of_ledger(error, self.arguments.agent_namespace))
 
+    def acknowledge(self, seconds: float, out: TextIO) -> int:
+        """Say that the storm is wanted for so long; the answer goes to ``out``."""
+        from agent.asking import Asking, who
+
+        maker = self._maker()
+        asking = Asking(maker, self.arguments.agent_namespace, self.clock, out)
+        self.when_stopped(asking.stop)
+        request = Request(kind="storm-ack", at=maker.conn.server_now(), by=who(), seconds=seconds)
+        return asking.acknowledge(request)
+
     def scan(self, output: str, out: TextIO) -> int:
         """One comparison, nothing written."""
         agent = self.agent = self._maker().begin("read")

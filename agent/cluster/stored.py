@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -18,7 +19,11 @@ StoredKind = Literal["configmaps", "secrets"]
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """One ConfigMap or Secret. ``resource_version`` and ``uid`` are empty for one that is to be created."""
+    """One ConfigMap or Secret. ``resource_version`` and ``uid`` are empty for one that is to be created.
+
+    ``created``: when it was, unix seconds, by the API server, whom nobody who writes the object can make say otherwise;
+    0 for one that is to be created.
+    """
 
     kind: StoredKind
     key: ObjectKey
@@ -26,6 +31,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     resource_version: str = ""
     uid: str = ""
+    created: float = 0.0
 
     def __repr__(self) -> str:
         return f"<Stored {self.kind} {self.key} at {self.resource_version or 'nothing'}: {sorted(self.data)}>"
@@ -37,6 +43,7 @@ class _Meta(msgspec.Struct, rename="camel"):
     uid: str = ""
     resource_version: str = ""
     labels: dict[str, str] | None = None
+    creation_timestamp: datetime | None = None
 
 
 class _Wire(msgspec.Struct, rename="camel"):
@@ -121,4 +128,5 @@ def _stored(kind: StoredKind, wire: _Wire) -> Stored:
         labels=meta.labels or {},
         resource_version=meta.resource_version,
         uid=meta.uid,
+        created=meta.creation_timestamp.timestamp() if meta.creation_timestamp is not None else 0.0,
     )

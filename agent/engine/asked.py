@@ -1,7 +1,7 @@
 """Requests under way: begun at once, carried on by the engine as anything else is, and answered when all is at rest.
 
 A request changes when the agent looks and tries again, never what it may do: it asks the vaults now, and forgets the
-pauses after failed attempts. Every gate is asked as always.
+pauses after failed attempts. Every gate is asked as always; a `storm-ack` alone lets one pass, the blast radius.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from agent.cluster.stored import Stored, read_stored
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.workloads import Workloads
+from agent.events import StormAcknowledged
 from agent.ledger import requests
-from agent.ledger.requests import Answer, Request, State
+from agent.ledger.requests import Acknowledgement, Answer, Request, State
 from agent.model import ObjectKey, Refusal, SourceKey, WorkloadKey
 from agent.plan.decisions import Refuse
+from agent.times import stamp
 
 WRITTEN_EVERY = 0.5
 """Seconds between two versions of an answer that goes on."""
@@ -72,20 +74,27 @@ class Asked:
     def __init__(self, context: Context, chains: Chains, workloads: Workloads, me: str) -> None:
         self._context, self._chains, self._workloads, self._me = context, chains, workloads, me
         self._known: set[str] = set()
+        self._told: Acknowledgement | None = None
         self.following: list[Following] = []
 
     def take(self, there: list[Stored]) -> None:
         """All requests that there are: those not known yet are begun."""
         self._known &= {stored.key.name for stored in there}
+        held = self._held()
+        self._acknowledge(requests.in_force(there, self._context.now))
         for stored in there:
             answer = requests.answer_of(stored)
             if stored.key.name in self._known or (answer is not None and answer.ended):
                 continue
             self._known.add(stored.key.name)
             try:
-                self.begin(requests.request_of(stored), stored)
+                request = requests.request_of(stored)
+                if request.kind == "storm-ack":
+                    self._confirm(Following(request, stored, self._context.now), held)
+                else:
+                    self.begin(request, stored)
             except requests.Unusable as problem:
-                none = Following(Request(kind="heal", namespace="", name="", at=0.0), stored, self._context.now)
+                none = Following(Request(kind="heal", at=0.0), stored, self._context.now)
                 none.end("failed", f"this is no request: {problem}")
                 self.following.append(none)
 
@@ -112,6 +121,33 @@ class Asked:
                 self.following.remove(found)
 
     # --------------------------------------------------------------------------------------------------- details
+
+    def _held(self) -> int:
+        """How many workloads the blast radius holds back."""
+        return sum(refusal.reason == "blast-radius" for refusal in self._context.refusals())
+
+    def _acknowledge(self, now: Acknowledgement | None) -> None:
+        """What counts from here on: one that was taken away counts no longer."""
+        context = self._context
+        if now == context.acknowledged and now == self._told:
+            return
+        context.acknowledged = self._told = now
+        context.world.dirty_workloads.update(context.memory.heals)
+        if now is not None:
+            context.tell(StormAcknowledged, until=now.until, by=now.by)
+
+    def _confirm(self, found: Following, held: int) -> None:
+        """Answer an acknowledgement, before what it lets pass is done: that may take long."""
+        self.following.append(found)
+        assert found.stored is not None
+        its, now = requests.acknowledgement_of(found.stored), self._context.acknowledged
+        if its is None or self._context.now >= its.until:
+            found.end("failed", "it has run out")
+        elif now != its:
+            found.end("failed", "another acknowledgement has taken its place")
+        else:
+            found.end("done", f"acknowledged until {stamp(its.until)}: {held} workloads were held back")
+        self._write(found)
 
     def _heal(self, found: Following) -> None:
         context, chain = self._context, found.chain

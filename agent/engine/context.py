@@ -18,6 +18,7 @@ from agent.engine.world import World
 from agent.events import Event, Halted, PolicyChanged, RefusalEnded, Refused, StepDone
 from agent.fingerprint import Fingerprints
 from agent.ledger import Ledger, LedgerConflict
+from agent.ledger.requests import Acknowledgement
 from agent.memory import ChainMemory, Halt, HealMemory, Memory
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
@@ -90,6 +91,7 @@ class Context:
         self.timers = Timers()
         self.leading = leading  # asked right before whatever disrupts
         self.stopping = stopping  # set: finish the step in hand, begin no other
+        self.acknowledged: Acknowledgement | None = None  # of a storm; may have run out
         self.cycle = 0
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
         self.troubles = Troubles(self.tell)
@@ -105,6 +107,11 @@ class Context:
     def tell(self, kind: type[Event], **fields: Any) -> None:
         """Tell the subscribers."""
         self._emit(kind(at=self.now, cycle=self.cycle, **fields))
+
+    @property
+    def storm_wanted(self) -> bool:
+        """A person has acknowledged the storm: the blast radius holds nothing back now."""
+        return self.acknowledged is not None and self.now < self.acknowledged.until
 
     def step(self, step: Step, result: str, detail: str = "") -> None:
         """Count one write."""

@@ -183,7 +183,7 @@ class Workloads:
             under_way_here=sum(k.namespace == key.namespace for k in begun - {key}),
             namespace_mode=mode,
             namespace_deleting=deleting,
-            blast=campaign.blast_radius(found, context.world, context.policy),
+            blast="" if context.storm_wanted else campaign.blast_radius(found, context.world, context.policy),
             campaign=campaign.must_wait(key, behind, context.memory, found),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
         )

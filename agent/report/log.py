@@ -89,6 +89,7 @@ LEVEL: dict[type[ev.Event], int] = {
     ev.RotationCounted: logging.DEBUG,
     ev.Refused: logging.WARNING,
     ev.RefusalEnded: logging.INFO,
+    ev.StormAcknowledged: logging.INFO,
     ev.Troubled: logging.WARNING,
     ev.Recovered: logging.INFO,
     ev.Malformed: logging.WARNING,

@@ -146,7 +146,7 @@ class Metrics:
     ignored: frozenset[type[ev.Event]] = frozenset(
         {
             ev.SecretBack, ev.SecretNotBack, ev.DataChanged, ev.StagePassed, ev.Healed, ev.Malformed, ev.Troubled,
-            ev.Recovered,
+            ev.Recovered, ev.StormAcknowledged,
         }
     )  # fmt: skip
     """Events that no metric is made of: what is counted of them comes as StepDone, or in the links by state."""

@@ -127,6 +127,7 @@ def _(
     | ev.DataChanged
     | ev.RefusalEnded
     | ev.RotationCounted
+    | ev.StormAcknowledged
     | ev.Troubled
     | ev.Recovered
     | ev.BoundsRead

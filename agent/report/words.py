@@ -242,6 +242,12 @@ def _(event: ev.Troubled) -> str:
 
 
 @phrase.register
+def _(event: ev.StormAcknowledged) -> str:
+    who, until = event.by or "a person", stamp(event.until)
+    return f"{who} acknowledged the storm: the blast radius holds nothing back until {until}"
+
+
+@phrase.register
 def _(event: ev.Recovered) -> str:
     return f"{event.subject}: works again"
 

@@ -1,0 +1,155 @@
+"""S26: too many workloads would be recycled for unrelated changes; S43: a person says that it is wanted."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+
+from support.killing import KillPoint
+from support.processes import AgentProcess, Result
+from support.scenario import Scenario
+from support.worlds import at_rest
+
+from agent.ledger import requests
+from agent.sandbox import builders as b
+from agent.sandbox.world import AGENT_NAMESPACE
+
+NS = "shop"
+MANY = 5
+NAMES = [f"app-{number}" for number in range(MANY)]
+HELD = f"{MANY} of 10 workloads would be recycled for unrelated changes; the limit is 30 %"
+
+
+def world(s: Scenario) -> None:
+    """Workloads that have nothing in common, each with a vault secret of its own, at rest and looked at once."""
+    at_rest(
+        s,
+        {f"prod-kv/{name}": "value-one" for name in NAMES},
+        [b.secret_store("prod-kv", NS), *(b.external_secret(name, NS, {"KEY": name}) for name in NAMES)],
+        [b.deployment(name, NS, 2, env={"KEY": (name, "KEY")}) for name in NAMES],
+        NS,
+    )
+    s.policy()
+    assert s.once().code == 0
+
+
+def rotate_all(s: Scenario) -> None:
+    """All at one moment: no look of an agent comes between."""
+
+    def change() -> None:
+        for name in NAMES:
+            s.sandbox.vaults.vault("prod-kv").set(name, "value-two")
+
+    s.call(change)
+
+
+def storm(s: Scenario) -> AgentProcess:
+    """A leader that holds every workload back."""
+    world(s)
+    leader = s.start_agent(POD_NAME="leader")
+    s.cycles(leader, 1)
+    rotate_all(s)
+    s.wait(lambda: held_back(s, leader) == MANY, 60, "all are held back")
+    return leader
+
+
+def held_back(s: Scenario, leader: AgentProcess) -> int:
+    """How many workloads the blast radius holds back, by the leader's metrics."""
+    told = s.metrics(leader).splitlines()
+    return sum(line.startswith("secret_drift_refused{") and 'reason="blast-radius"' in line for line in told)
+
+
+def ack(s: Scenario, *arguments: str) -> Result:
+    """`storm ack` from a laptop."""
+    return s.launch("storm", "ack", *arguments, POD_NAME="laptop").wait()
+
+
+def all_fresh(s: Scenario) -> bool:
+    """Every container holds the new value, by the kubelets' record."""
+    return all(s.all_hold(NS, name, name, "KEY", "value-two") for name in NAMES)
+
+
+def acknowledgements(s: Scenario) -> list[str]:
+    """What is kept of acknowledgements."""
+    found = s.objects("ConfigMap", AGENT_NAMESPACE)
+    return [o["metadata"]["name"] for o in found if o["metadata"]["name"].startswith(requests.PREFIX)]
+
+
+def test_s26_a_storm_is_seen_before_the_first_eviction_and_nothing_is_disrupted() -> None:
+    """More unrelated rotations at once than the limit allows: all are synced, no pod is touched, each is told of."""
+    with Scenario() as s:
+        leader = storm(s)
+        s.cycles(leader, 4)
+        assert s.evicted(NS) == []
+        assert {s.secret(NS, name) == {"KEY": b"value-two"} for name in NAMES} == {True}
+        assert HELD in leader.err
+
+
+def test_s43_storm_ack_lets_the_leader_go_on_through_every_other_gate() -> None:
+    """The leader answers how many it held back until when, and recycles canary first; the answer stays for the next."""
+    with Scenario() as s:
+        leader = storm(s)
+        began = time.monotonic()
+        asked = s.launch("storm", "ack", "--for", "2h", POD_NAME="laptop")
+        s.wait(lambda: s.evicted(NS), 60, "the leader goes on")
+        assert time.monotonic() - began < 5, "two seconds, and those that a process takes to start"
+        result = asked.wait()
+        assert result.code == 0
+        assert "acknowledged until " in result.out
+        assert f": {MANY} workloads were held back" in result.out
+        s.wait(lambda: all_fresh(s), 60, "all are recycled")
+        assert len(s.evicted(NS)) == 2 * MANY
+        assert held_back(s, leader) == 0
+        assert sum("acknowledged the storm" in str(line.get("event")) for line in leader.lines()) == 1
+        assert leader.err.count("(canary)") == MANY
+        assert len(acknowledgements(s)) == 1
+
+
+def test_s43_an_acknowledgement_outlives_the_leader_that_took_it() -> None:
+    """The leader is killed after its answer, before it has recycled anything: the next one goes on all the same."""
+    with Scenario() as s:
+        leader = storm(s)
+        pid: Future[int] = Future()
+        pid.set_result(leader.pid)
+        point = KillPoint(1, "before", lambda request: request.resource == "pods/eviction", lambda: pid)
+        s.call(point.install, s.sandbox)
+        assert ack(s).code == 0
+        s.wait(lambda: leader.ended, 60, "it is killed before its first eviction")
+        assert s.evicted(NS) == []
+        again = s.start_agent(POD_NAME="leader")
+        s.wait(lambda: all_fresh(s), 60, "the next one recycles them")
+        assert "blast-radius" not in again.err
+
+
+def test_s43_without_a_leader_an_acknowledgement_counts_for_who_acts_next() -> None:
+    """Nobody runs: the command says so and keeps its word in the cluster; `scan` and the next `once` go by it."""
+    with Scenario() as s:
+        world(s)
+        rotate_all(s)
+        held = s.once()
+        assert held.code == 2
+        assert HELD in held.err
+        told = ack(s)
+        assert told.code == 0
+        assert "nobody holds the Lease, so it counts for who acts next" in told.out
+        assert "blast-radius" not in s.scan().out
+        assert s.once().code == 0
+        assert all_fresh(s)
+
+
+def test_s43_an_acknowledgement_that_has_run_out_holds_no_longer_and_a_second_replaces_the_first() -> None:
+    """Of two only the newer is kept; a minute after its end the gate holds again, though the first was for a day."""
+    with Scenario() as s:
+        world(s)
+        assert ack(s, "--for", "24h").code == 0
+        first = acknowledgements(s)
+        s.advance(2)
+        assert ack(s, "--for", "1m").code == 0
+        (second,) = acknowledgements(s)
+        assert second not in first
+        s.advance(120)
+        rotate_all(s)
+        held = s.once()
+        assert held.code == 2
+        assert HELD in held.err
+        assert s.evicted(NS) == []
