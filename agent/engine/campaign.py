@@ -7,19 +7,51 @@ is done, because one cause that we do not understand is likelier than many that 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 
 from agent.engine.world import World
 from agent.memory import Memory
-from agent.model import SourceKey, WorkloadKey
+from agent.model import Finding, Kind, ObjectKey, Pod, SourceKey, WorkloadKey
 from agent.policy import Policy
 
 Stale = Mapping[WorkloadKey, frozenset[SourceKey]]
+_UPDATED_IN_PLACE = frozenset({"volume", "projected"})
+"""Ways to consume a Secret whose new value comes without a restart."""
+
+
+def with_those_to_come(stale: Stale, findings: Iterable[Finding], world: World) -> Stale:
+    """Also the workloads that the next syncs of what is stale upstream will make so: they count before the first goes.
+
+    Consumers of a key alone whose vault secret has a newer version; not what mounts it as a plain volume.
+    """
+    found = defaultdict(set, {workload: set(sources) for workload, sources in stale.items()})
+    for finding in findings:
+        es = world.external_secrets.get(finding.chain)
+        if finding.kind is not Kind.STALE or es is None:
+            continue
+        pods = world.pods_of_secret(ObjectKey(es.key.namespace, es.target))
+        for use, source in world.sources_of(es):
+            if isinstance(source, SourceKey) and source in finding.sources:
+                for pod in pods:
+                    if not pod.deleting and _reads(pod, es.target, use.secret_keys):
+                        found[world.workload_of(pod)].add(source)
+    return {workload: frozenset(sources) for workload, sources in found.items()}
+
+
+def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None) -> bool:
+    """Whether a container reads one of these keys (None: any) as it starts."""
+    return any(
+        use.secret == secret
+        and use.via not in _UPDATED_IN_PLACE
+        and (keys is None or any(key in use.keys if use.keys is not None else key not in use.without for key in keys))
+        for spec in pod.containers
+        for use in spec.uses
+    )
 
 
 def blast_radius(stale: Stale, world: World, policy: Policy) -> str:
-    """Why the blast radius forbids disruption; empty: it does not."""
+    """Why the blast radius forbids disruption; empty: it does not. ``stale``: with those to come."""
     if len(stale) * 100 <= policy.limits.disruptive_percent * policy.limits.disruptive_floor:
         return ""
     shared = Counter(source for sources in stale.values() for source in sources)

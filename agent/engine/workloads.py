@@ -183,10 +183,15 @@ class Workloads:
             under_way_here=sum(k.namespace == key.namespace for k in begun - {key}),
             namespace_mode=mode,
             namespace_deleting=deleting,
-            blast="" if context.storm_wanted else campaign.blast_radius(found, context.world, context.policy),
+            blast="" if context.storm_wanted else self._blast(found),
             campaign=campaign.must_wait(key, behind, context.memory, found),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
         )
+
+    def _blast(self, stale: dict[WorkloadKey, frozenset[SourceKey]]) -> str:
+        upstream = (finding for found in self.chains.findings.values() for finding in found.values())
+        world = self.context.world
+        return campaign.blast_radius(campaign.with_those_to_come(stale, upstream, world), world, self.context.policy)
 
     def _under_way(self, key: WorkloadKey, heal: HealMemory, *, stale: bool) -> bool:
         """Whether a heal takes one of the slots: pods of it are under way, or its next step is due and not refused."""

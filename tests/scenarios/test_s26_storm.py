@@ -12,6 +12,7 @@ from support.worlds import at_rest
 
 from agent.ledger import requests
 from agent.sandbox import builders as b
+from agent.sandbox.client import CONFIG_MAPS
 from agent.sandbox.world import AGENT_NAMESPACE
 
 NS = "shop"
@@ -85,6 +86,19 @@ def test_s26_a_storm_is_seen_before_the_first_eviction_and_nothing_is_disrupted(
         assert HELD in leader.err
 
 
+def test_s26_workloads_whose_secrets_are_still_to_be_synced_count_before_the_first_is_recycled() -> None:
+    """ESO takes seconds for each, one after the other: the first that is stale is held back for those to come."""
+    with Scenario() as s:
+        world(s)
+        s.policy(limits={"syncsInFlight": 1})
+        s.call(setattr, s.sandbox.eso, "delay", 3.0)
+        leader = s.start_agent(POD_NAME="leader")
+        s.cycles(leader, 1)
+        rotate_all(s)
+        s.wait(lambda: held_back(s, leader) == MANY, 60, "all are held back")
+        assert s.evicted(NS) == []
+
+
 def test_s43_storm_ack_lets_the_leader_go_on_through_every_other_gate() -> None:
     """The leader answers how many it held back until when, and recycles canary first; the answer stays for the next."""
     with Scenario() as s:
@@ -119,6 +133,20 @@ def test_s43_an_acknowledgement_outlives_the_leader_that_took_it() -> None:
         again = s.start_agent(POD_NAME="leader")
         s.wait(lambda: all_fresh(s), 60, "the next one recycles them")
         assert "blast-radius" not in again.err
+
+
+def test_s43_an_acknowledgement_is_taken_back_by_deleting_it() -> None:
+    """Its ConfigMap is gone: from then on the gate holds, in the leader that had taken it in, too."""
+    with Scenario() as s:
+        world(s)
+        leader = s.start_agent(POD_NAME="leader")
+        s.cycles(leader, 1)
+        assert ack(s).code == 0
+        (name,) = acknowledgements(s)
+        s.run(s.sandbox.admin.delete(CONFIG_MAPS, AGENT_NAMESPACE, name))
+        rotate_all(s)
+        s.wait(lambda: held_back(s, leader) == MANY, 60, "all are held back")
+        assert s.evicted(NS) == []
 
 
 def test_s43_without_a_leader_an_acknowledgement_counts_for_who_acts_next() -> None:
