@@ -303,13 +303,26 @@ SYNC = (
 _REFUSED_BY = "cluster, namespace, externalsecret, workload, step, reason"
 _WINDOWS = "outside-window|sync-window"
 """These end by themselves."""
+_STORM = "blast-radius"
+"""One page for all workloads that it holds back, not a ticket for each."""
 # last_over_time: the gap of a restart must not begin the hour anew.
 
 HEAL = (
     Alert(
+        "SecretDriftStorm",
+        "critical",
+        f'count by (cluster) (max by (cluster, namespace, workload) (secret_drift_refused{{reason="{_STORM}"}}))',
+        "Too many workloads at once: {{ $value }} {{ if gt $value 1.0 }}are{{ else }}is{{ end }} held back",
+        "More of them run, or are about to run, an old version for unrelated changes than limits.disruptivePercent"
+        " allows: one cause that nobody knows of is likely, and nothing is recycled. Look: secret-drift-agent scan. If"
+        " all of it is wanted: secret-drift-agent storm ack --for 2h",
+        hold="2m",
+        keep="5m",
+    ),
+    Alert(
         "SecretDriftHealRefused",
         "warning",
-        f'max by ({_REFUSED_BY}) (last_over_time(secret_drift_refused{{reason!~"{_WINDOWS}"}}[5m]))',
+        f'max by ({_REFUSED_BY}) (last_over_time(secret_drift_refused{{reason!~"{_WINDOWS}|{_STORM}"}}[5m]))',
         "<refused> is refused: {{ $labels.reason }}",
         "It has been due for an hour, and the agent does not take it; the drift remains. What the reason means, and"
         " what ends it, is in the runbook. {{ if $labels.externalsecret }}Look: secret-drift-agent explain"

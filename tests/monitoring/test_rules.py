@@ -118,7 +118,7 @@ def test_every_command_of_ours_in_pages_and_runbooks_exists() -> None:
     told += [path.read_text() for path in RUNBOOKS.glob("*.md")]
     known = set(next(a for a in parser()._actions if a.choices and "scan" in a.choices).choices or ())
     words = {word for text in told for word in re.findall(r"secret-drift-agent (?!-)([a-z]+)\b(?=[ `;.\n]|$)", text)}
-    commands = {"scan", "explain", "doctor", "heal", "resume", "policy", "run", "once"}
+    commands = {"scan", "explain", "doctor", "heal", "resume", "storm", "policy", "run", "once"}
     assert words & commands
     assert (words & commands) <= known
 
