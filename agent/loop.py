@@ -370,11 +370,8 @@ class Agent:
         if self.installation.found:
             return [f"the ledger: {text}" for text in self._ledger_words]
         where = f"Secret {self.settings.agent_namespace}/{KEY_NAME}"
-        why = (
-            "may not be read"
-            if self.installation.denied
-            else "does not exist, or holds no key (no agent has run here yet?)"
-        )
+        absent = "does not exist, or holds no key (no agent has run here yet?)"
+        why = "may not be read" if self.installation.denied else absent
         return [
             f"the installation's key, {where}, {why}: what the agent has seen cannot be compared, so these are the"
             " answers of a first look, which knows no former values"
