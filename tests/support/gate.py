@@ -1,4 +1,4 @@
-"""A gate on the agent's way to a real API server, which sees each request and can close around any one of them.
+"""A gate on the agent's way to a real API server: it sees each request, and closes or falls silent around any one.
 
 What the audit log shows is over, and the agent is at its next request. Whoever wants the API server dead right after a
 certain request, its answer unheard, must stand between the two.
@@ -44,12 +44,16 @@ class Gate:
         self._client = ssl.create_default_context(cadata=s.sandbox.url_authority.decode())
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._swallows = False
+        self._silent = set[asyncio.StreamWriter]()
         self._port = 0
         self._armed: tuple[Strikes, Phase, Callable[[], object]] | None = None
         self._seen: list[Request] = []
         self._striking: asyncio.Task[None] | None = None
         self.struck = threading.Event()
-        """Whether it has closed since it was armed."""
+        """Whether it has closed or fallen silent since it was armed."""
+        self.expired: list[Request] = []
+        """The watches that the API server has answered 410, which comes as an event in an answer of 200."""
         self.kubeconfig = ""
 
     def __enter__(self) -> Gate:
@@ -76,7 +80,8 @@ class Gate:
         """Close around a request, once: everything is cut off, and nobody is let in before ``open``.
 
         Before: the API server never gets it. After: it has answered, and the answer reaches nobody. Through: it gets
-        the request after ``then``, and nothing is cut off. ``then`` is called at that moment, from another thread.
+        the request after ``then``, and nothing is cut off. ``then`` is called at that moment, from another thread; by
+        ``swallow`` everything falls silent in place of being cut off.
         """
 
         def armed() -> None:
@@ -86,15 +91,36 @@ class Gate:
         self._loop.call(armed)
 
     def open(self) -> None:
-        """Let everybody in (again)."""
+        """Let everybody in (again). A connection that was swallowed up stays silent for ever."""
         self._loop.run(self._listen())
 
+    def shut(self) -> None:
+        """Cut everything off, and let nobody in before ``open``."""
+        self._loop.run(self._close())
+
+    def swallow(self) -> None:
+        """Keep all connections, accept new ones, and let nothing pass on any of them, either way, before ``open``."""
+
+        def swallowing() -> None:
+            self._swallows = True
+            self._silent.update(self._open)
+
+        self._loop.call(swallowing)
+
+    def is_silent(self, writer: asyncio.StreamWriter) -> bool:
+        """Whether this connection was swallowed up."""
+        return writer in self._silent
+
     async def _listen(self) -> None:
+        if self._swallows:
+            self._swallows = False
+            return
         tls = self._s.sandbox.authority.server
         self._server = await asyncio.start_server(self._pass, "127.0.0.1", self._port, ssl=tls, limit=1 << 22)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
+        self._swallows = False
         if self._server is not None:
             self._server.close()
         serving = list(self._open.values())
@@ -106,6 +132,8 @@ class Gate:
         task = asyncio.current_task()
         assert task is not None
         self._open[writer] = task
+        if self._swallows:
+            self._silent.add(writer)
         try:
             with contextlib.suppress(OSError):  # else the API server is away
                 host, port = self._upstream.hostname, self._upstream.port
@@ -116,6 +144,7 @@ class Gate:
                     upstream[1].transport.abort()
         finally:
             self._open.pop(writer)
+            self._silent.discard(writer)
             writer.transport.abort()
 
     def strikes(self, request: Request) -> Phase | Literal[""]:
@@ -145,7 +174,8 @@ class Gate:
         if phase == "after":
             await asyncio.sleep(_WRITTEN_DOWN)
         await asyncio.to_thread(then)
-        await self._close()
+        if not self._swallows:
+            await self._close()
         self.struck.set()
 
 
@@ -163,6 +193,7 @@ class _Connection:
         self._gate, self._reader, self._writer = gate, reader, writer
         self._upstream_reader, self._upstream_writer = upstream_reader, upstream_writer
         self._held = False
+        self._last = Request(verb="", resource="")
 
     async def serve(self) -> None:
         """Until either side ends."""
@@ -180,13 +211,18 @@ class _Connection:
             line, *fields = head.decode("latin-1").split("\r\n")
             length = next((int(f.partition(":")[2]) for f in fields if f.lower().startswith("content-length:")), 0)
             body = await self._reader.readexactly(length)
-            phase = self._gate.strikes(_request(*line.split(" ")[:2]))
+            if self._gate.is_silent(self._writer):
+                continue
+            self._last = _request(*line.split(" ")[:2])
+            phase = self._gate.strikes(self._last)
             if phase == "before":
                 self._gate.strike()
                 continue
             if phase == "through":
                 await self._gate.let_through()
             self._held = phase == "after"
+            if self._gate.is_silent(self._writer):
+                continue
             self._upstream_writer.write(head + body)
             await self._upstream_writer.drain()
 
@@ -195,6 +231,10 @@ class _Connection:
             if self._held:
                 self._gate.strike()
                 continue
+            if self._gate.is_silent(self._writer):
+                continue
+            if self._last.verb == "watch" and b'"code":410' in chunk:
+                self._gate.expired.append(self._last)
             self._writer.write(chunk)
             await self._writer.drain()
 
