@@ -39,20 +39,6 @@ def test_s30_the_api_server_is_away_for_longer_than_the_lease() -> None:
 
 
 @pytest.mark.timeout(240)
-def test_s30_etcd_stands_still_in_the_middle_of_a_heal() -> None:
-    """The API server answers nothing for eight seconds: what was asked is waited for, and nothing is done twice."""
-    with Scenario() as s:
-        plane = s.plane
-        heal = Heal(s)
-        heal.begin()
-        s.wait(heal.stamp, why="the force-sync")
-        plane.pause("etcd")
-        time.sleep(8)
-        plane.resume("etcd")
-        heal.ends_well(BACK)
-
-
-@pytest.mark.timeout(240)
 def test_s30_etcd_stands_still_for_longer_than_an_eviction_is_waited_for() -> None:
     """Nobody knows whether an eviction without an answer was done or will be: it is done once, in the end."""
     with Scenario() as s, Gate(s) as gate:
