@@ -19,7 +19,7 @@ _QUOTA = re.compile(r"exceeded quota: (\S+)")
 
 def step(cause: str, detail: str = "") -> str:
     """What to do next about a Trouble; empty where nothing general can be said."""
-    if cause == "unreachable" and detail.startswith("TLS to "):
+    if cause in ("unreachable", "certificate") and detail.startswith("TLS to "):
         if "certificate has expired" in detail:
             return "renew the certificate of the API server, or set this machine's clock"
         return "check certificate-authority and server in the kubeconfig, and tls-server-name"

@@ -25,7 +25,7 @@ from agent.cluster.writer import Writer
 from agent.model import ObjectKey, Trouble
 
 LEASE_NAME = "secret-drift-agent"
-WHOLE_SERVER = frozenset({"unreachable", "unauthorized", "server-error", "throttled"})
+WHOLE_SERVER = frozenset({"unreachable", "certificate", "unauthorized", "server-error", "throttled"})
 """Causes that are not the Lease's own: whoever reads anything else says so."""
 
 

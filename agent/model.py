@@ -86,7 +86,7 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """Why something could not be read or done: a cause from a short list, and one safe line for a person."""
 
-    cause: str  # access-denied, not-found, throttled, disabled, unreachable, refused, bad-answer, ...
+    cause: str  # access-denied, not-found, throttled, disabled, unreachable, certificate, refused, bad-answer, ...
     detail: str
 
 

@@ -17,6 +17,8 @@ from agent.model import Trouble
 
 _LONGEST = 400
 _OPENSSL = re.compile(r"\[SSL(?:: \w+)?\] |\s*\(_ssl\.c:\d+\)")
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
+"""OpenSSL's reason. Other failures of TLS come and go with a server that is being started."""
 _NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
 
@@ -31,11 +33,12 @@ class ConnectionProblem(Exception):
 class Unreachable(Exception):
     """No usable answer came: refused, timed out, cut off, or a certificate that does not verify.
 
-    ``maybe_applied`` is False only where the request certainly never reached the server.
+    ``maybe_applied`` is False only where the request certainly never reached the server. ``untrusted``: somebody
+    answers there, with a certificate that does not verify; no waiting mends that.
     """
 
-    def __init__(self, detail: str, *, maybe_applied: bool = True) -> None:
-        self.detail, self.maybe_applied = detail, maybe_applied
+    def __init__(self, detail: str, *, maybe_applied: bool = True, untrusted: bool = False) -> None:
+        self.detail, self.maybe_applied, self.untrusted = detail, maybe_applied, untrusted
         super().__init__(detail)
 
 
@@ -116,7 +119,7 @@ def problem(code: int, body: bytes, *, retry_after: float | None = None) -> ApiP
 def trouble_of(error: Exception) -> Trouble:
     """The same in the words that reports use."""
     if isinstance(error, Unreachable):
-        return Trouble(cause="unreachable", detail=error.detail)
+        return Trouble(cause="certificate" if error.untrusted else "unreachable", detail=error.detail)
     if not isinstance(error, ApiProblem):
         return Trouble(cause="bad-answer", detail=_bounded(str(error)))
     cause = _CAUSES.get(error.code, "server-error" if error.code >= 500 else "refused")
@@ -142,7 +145,8 @@ def unreachable(host: str, error: Exception, read_timeout: float) -> Unreachable
             detail = f"{where} sent nothing for {read_timeout:g} s"
         case _:
             detail = f"{where} closed the connection without a whole answer ({type(error).__name__})"
-    return Unreachable(detail, maybe_applied=not isinstance(error, _NEVER_SENT))
+    untrusted = isinstance(error, urllib3.exceptions.SSLError) and _UNTRUSTED in str(error)
+    return Unreachable(detail, maybe_applied=not isinstance(error, _NEVER_SENT), untrusted=untrusted)
 
 
 def _tls_words(text: str) -> str:

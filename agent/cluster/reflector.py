@@ -28,6 +28,8 @@ _WAKING = 5
 """Refusals in a row, about 4 s, that an API server which was out of reach may be allowed: while it starts it knows
 neither all roles nor all custom resources yet."""
 
+_AWAY = ("unreachable", "certificate")
+"""Causes of an API server that cannot be asked anything."""
 _ANSWERED = 2
 """Failures that count of those before the first answer of an API server that was out of reach. It throttles while its
 storage is being read, which takes seconds: pauses that have grown meanwhile would make half a minute of them."""
@@ -197,7 +199,7 @@ class Reflector:
                 return self._refused(trouble_of(error))
             self._refusals = 0
             trouble = trouble_of(error)
-            if self._told_cause == "unreachable" and trouble.cause != "unreachable":
+            if self._told_cause in _AWAY and trouble.cause not in _AWAY:
                 self._failures = min(self._failures, _ANSWERED)
             self._failing(trouble)
             return self._pause(at_least=min(getattr(error, "retry_after", None) or 0.0, self._pace.refused))

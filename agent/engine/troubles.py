@@ -13,7 +13,7 @@ from agent.events import Recovered, Troubled
 from agent.model import Trouble
 
 API_SERVER = "the API server"
-OF_THE_SERVER = frozenset({"unreachable", "unauthorized", "server-error", "throttled", "bad-answer"})
+OF_THE_SERVER = frozenset({"unreachable", "certificate", "unauthorized", "server-error", "throttled", "bad-answer"})
 """Causes that have nothing to do with what was asked for."""
 
 

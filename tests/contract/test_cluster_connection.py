@@ -12,7 +12,7 @@ from support.servers import AGENT_TOKEN, Cluster, ca_file, kubeconfig
 
 from agent.clock import Clock
 from agent.cluster.connection import connect
-from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
+from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable, trouble_of
 from agent.sandbox.apiserver.faults import FaultRule
 
 NODES = "/api/v1/nodes"
@@ -145,8 +145,9 @@ def test_a_certificate_from_elsewhere_is_not_accepted(api: Cluster, tmp_path: Pa
     config = yaml.safe_load(path.read_text())
     del config["clusters"][0]["cluster"]["certificate-authority"]
     path.write_text(yaml.safe_dump(config))
-    with pytest.raises(Unreachable, match=r"TLS to .* fails"):
+    with pytest.raises(Unreachable, match=r"TLS to .* fails") as caught:
         connect(str(path), None, clock=Clock(), user_agent="t").request("GET", NODES)
+    assert trouble_of(caught.value).cause == "certificate"
     assert not api.asked("nodes")
 
 
