@@ -81,9 +81,11 @@ class Prometheus:
         assert answer.ok, answer.text
         return [(series["metric"], float(series["value"][1])) for series in answer.json()["data"]["result"]]
 
-    def soon(self, expression: str, accept: Callable[[list[float]], bool] = bool) -> list[tuple[dict[str, str], float]]:
+    def soon(
+        self, expression: str, accept: Callable[[list[float]], bool] = bool, seconds: float = _WITHIN
+    ) -> list[tuple[dict[str, str], float]]:
         """The first answer whose values are accepted. AssertionError if there is none in time."""
-        end = time.monotonic() + _WITHIN
+        end = time.monotonic() + seconds
         while True:
             found = self.query(expression)
             if accept([value for _, value in found]):
