@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from cmarkgfm import github_flavored_markdown_to_html
+from cmarkgfm.cmark import Options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_events import BACKEND, CHAIN, HOSTILE, NOW, finding, refusal
@@ -77,7 +78,8 @@ class Page(HTMLParser):
         self.rows: list[list[str]] = []
         self.loose: list[str] = []
         self._open: list[str] = []
-        self.feed(github_flavored_markdown_to_html(markdown))
+        # HTML of the page itself is shown, as GitHub shows it: so is whatever a hostile text could put there.
+        self.feed(github_flavored_markdown_to_html(markdown, Options.CMARK_OPT_UNSAFE))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
