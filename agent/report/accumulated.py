@@ -69,7 +69,7 @@ def labels_of(labels: Mapping[str, str]) -> Labels:
 def _counters(name: str, samples: Iterable[Sample], former: Mapping[Labels, float]) -> Iterator[Sample]:
     values = {labels_of(sample.labels): sample.value for sample in samples if sample.name == name}
     for labels in [*values, *_kept(former.keys() - values.keys())]:
-        yield Sample(name, dict(labels), values.get(labels, 0.0) + former.get(labels, 0.0))
+        yield Sample(name, dict(sorted(labels)), values.get(labels, 0.0) + former.get(labels, 0.0))
 
 
 def _histograms(name: str, samples: Iterable[Sample], former: Mapping[Labels, Counted]) -> Iterator[Sample]:
@@ -82,9 +82,9 @@ def _histograms(name: str, samples: Iterable[Sample], former: Mapping[Labels, Co
         now, then = found.get(labels, nothing), alike.get(labels, nothing)
         for bound in sorted(now.buckets or then.buckets):
             value = now.buckets.get(bound, 0.0) + then.buckets.get(bound, 0.0)
-            yield Sample(f"{name}_bucket", {**dict(labels), "le": _bound(bound)}, value)
-        yield Sample(f"{name}_sum", dict(labels), now.sum + then.sum)
-        yield Sample(f"{name}_count", dict(labels), now.number + then.number)
+            yield Sample(f"{name}_bucket", {**dict(sorted(labels)), "le": _bound(bound)}, value)
+        yield Sample(f"{name}_sum", dict(sorted(labels)), now.sum + then.sum)
+        yield Sample(f"{name}_count", dict(sorted(labels)), now.number + then.number)
 
 
 def _counted(name: str, samples: Iterable[Sample]) -> dict[Labels, Counted]:

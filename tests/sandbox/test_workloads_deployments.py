@@ -69,6 +69,7 @@ async def test_an_evicted_or_deleted_pod_comes_back_once() -> None:
         gone = w.pods()[0]["metadata"]["name"]
         await w.client.delete(PODS, NS, gone)
         await w.until(lambda: w.pod(gone) is None)
+        await w.until(lambda: len(w.kubelet.record) == 4)
         await w.settled("shop", 3)
         assert len(w.kubelet.record) == 4
         assert condition(w, "Progressing")["reason"] == "NewReplicaSetAvailable"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from support.doctoring import Told, doctor
 from support.scenario import Scenario
@@ -129,5 +131,6 @@ def test_a_vault_whose_clock_is_off_is_told_by_how_much() -> None:
 
         line = told.line("API server", "clocks")
         assert (told.code, line["state"]) == (2, "error")
-        assert "vault prod-kv: 90 s ahead of the API server's clock, more than the margin of 30 s" in line["said"]
+        ahead = r"vault prod-kv: 9[01] s ahead of the API server's clock, more than the margin of 30 s"
+        assert re.search(ahead, line["said"])
         assert "margins.vault" in line["todo"]
