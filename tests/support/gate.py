@@ -45,6 +45,8 @@ class Gate:
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._swallows = False
+        self.takes = 0.0
+        """Seconds that each request is held up, watches apart; may be set at any time."""
         self._silent = set[asyncio.StreamWriter]()
         self._port = 0
         self._armed: tuple[Strikes, Phase, Callable[[], object]] | None = None
@@ -220,6 +222,8 @@ class _Connection:
                 continue
             if phase == "through":
                 await self._gate.let_through()
+            if self._last.verb != "watch":
+                await asyncio.sleep(self._gate.takes)
             self._held = phase == "after"
             if self._gate.is_silent(self._writer):
                 continue
