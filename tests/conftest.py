@@ -12,6 +12,7 @@ from support.eso import TRUST
 from support.guest import Guest, Refused, Visit
 from support.rights import Judgement, World, judge
 from support.scenario import Scenario
+from support.spread import is_long, spread
 from support.summary import table
 from support.tunnel import PORT
 
@@ -63,6 +64,16 @@ def _visit(config: pytest.Config, path: str) -> Visit:
         return Visit(path, scenarios=scenarios, eso=_eso_is_real(config))
     except Refused as refusal:
         raise pytest.UsageError(str(refusal)) from None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests are begun first, where there are several processes: none waits for one that began last."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        long = [item for item in items if is_long(item)]
+        others = [item for item in items if not is_long(item)]
+        items[:] = spread(long, others, processes)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
