@@ -52,7 +52,7 @@ def said(obj: Object) -> Object:
     """All of it that no controller writes, at whatever time, without a change of it: not its status nor its version."""
     bookkeeping = ("resourceVersion", "managedFields")
     metadata = {name: value for name, value in obj["metadata"].items() if name not in bookkeeping}
-    return {**obj, "metadata": metadata, "status": None}
+    return {"spec": obj["spec"], "metadata": metadata}
 
 
 def world(s: Scenario, replicas: int, way: str = "", **fields: Any) -> list[Object]:
