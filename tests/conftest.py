@@ -32,6 +32,7 @@ _SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What takes longer than the suite should, and proves no world that the suite does not."""
     parser.addoption("--every-call", action="store_true", help="S29 kills the agent around each single call")
+    parser.addoption("--short", action="store_true", help="leaves out what takes most of a minute or more")
     parser.addoption("--real", action="store_true", help="contracts and scenarios meet a real control plane")
     parser.addoption("--cluster", metavar="KUBECONFIG", help="contracts and scenarios meet this cluster, as its guests")
     parser.addoption("--eso", choices=("ours", "real"), default="ours", help="who plays ESO in that cluster")
@@ -69,6 +70,10 @@ def _visit(config: pytest.Config, path: str) -> Visit:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests are begun first, where there are several processes: none waits for one that began last."""
+    if config.getoption("--short"):
+        for item in items:
+            if is_long(item):
+                item.add_marker(pytest.mark.skip(reason="takes most of a minute or more: left out by --short"))
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     if processes > 1:
         long = [item for item in items if is_long(item)]
