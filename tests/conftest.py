@@ -25,7 +25,7 @@ _RIGHTS = "rights"
 _KEPT = "rights/worlds"
 """Of the last run of all scenarios: for one that tries once more what failed in it."""
 _SCENARIOS = Path(__file__).parent / "scenarios"
-_SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail")
+_SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail", "short")
 """Options by which a run is not of all tests."""
 
 
