@@ -54,7 +54,7 @@ class Current:
         self._refusals: dict[_Named, Labels] = {}
         self._taken: dict[ObjectKey | WorkloadKey, Counter[Step]] = {}
         self._drifting: dict[ObjectKey | WorkloadKey, dict[tuple[ObjectKey, str], tuple[SourceKey, ...]]] = {}
-        handlers: dict[type[ev.Event], Callable[[Any], None]] = {
+        self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.DriftFound: self._drift_found,
             ev.DriftGone: self._drift_gone,
             ev.Halted: self._halt_began,
@@ -67,7 +67,11 @@ class Current:
             ev.Evicted: lambda event: self._step(event.workload, Step.RECYCLE),
             ev.RolloutRestarted: lambda event: self._step(event.workload, Step.RECYCLE),
         }
-        self.handlers = {kind: self._alone(handler) for kind, handler in handlers.items()}
+
+    def __call__(self, event: ev.Event) -> None:
+        """Take in one event of a type that is handled."""
+        with self._lock:
+            self.handlers[type(event)](event)
 
     def clear(self) -> None:
         """Everything has been read anew, and what is there is told again."""
@@ -78,13 +82,6 @@ class Current:
                 series.replace({})
 
     # --------------------------------------------------------------------------------------------------- details
-
-    def _alone(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
-        def locked(event: Any) -> None:
-            with self._lock:
-                handler(event)
-
-        return locked
 
     def _halt_began(self, event: ev.Halted) -> None:
         key = event.workload
@@ -119,28 +116,31 @@ class Current:
         if not finding.is_drift:
             return
         about = finding.workload or finding.chain
-        self._drifting.setdefault(about, {})[_part(finding)] = finding.sources
-        self._show_sources(about)
+        parts = self._drifting.setdefault(about, {})
+        shown = parts.get(_part(finding), ())
+        parts[_part(finding)] = finding.sources
+        self._show_sources(about, shown)
 
     def _drift_gone(self, event: ev.DriftGone) -> None:
         finding = event.finding
         about = finding.workload or finding.chain
         parts = self._drifting.get(about, {})
-        if not finding.is_drift or parts.pop(_part(finding), None) is None:
+        shown = parts.pop(_part(finding), None) if finding.is_drift else None
+        if shown is None:
             return
-        self._show_sources(about, finding.sources)
+        self._show_sources(about, shown)
         if not parts:
             del self._drifting[about]
             for step in self._taken.pop(about, ()):
                 self._steps.remove(_step_labels(about, step))
 
-    def _show_sources(self, about: ObjectKey | WorkloadKey, gone: tuple[SourceKey, ...] = ()) -> None:
+    def _show_sources(self, about: ObjectKey | WorkloadKey, shown: tuple[SourceKey, ...]) -> None:
         if not isinstance(about, WorkloadKey):
             return
         now = {source for sources in self._drifting[about].values() for source in sources}
         for source in now:
             self._sources.set(_source_labels(about, source), 1)
-        for source in set(gone) - now:
+        for source in set(shown) - now:
             self._sources.remove(_source_labels(about, source))
 
     def _replace(self, series: Series, known: dict[Any, Labels], key: Any, labels: Labels | None) -> None:

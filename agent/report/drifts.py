@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from prometheus_client import CollectorRegistry
 
@@ -68,8 +69,8 @@ class DriftSeries:
         now = _alike(after)
         for more in _alike(before).keys() - now.keys():
             self._drift.remove(labels + more)
-        for more, findings in now.items():
-            self._drift.set(labels + more, len(findings))
+        for more, count in now.items():
+            self._drift.set(labels + more, count)
         if after:
             self._since.set(labels, min(finding.since for finding in after.values()))
             self._found[labels] = after
@@ -86,13 +87,13 @@ def _part(finding: Finding) -> _Part:
     return finding.workload, finding.sources
 
 
-def _alike(findings: dict[_Part, Finding]) -> dict[Labels, list[Finding]]:
-    """Findings by cause, vaults, vault secrets and workload; several are named in one label, too many in none."""
-    groups: dict[Labels, list[Finding]] = {}
+def _alike(findings: dict[_Part, Finding]) -> Counter[Labels]:
+    """How many by cause, vaults, vault secrets and workload; several names share one label, too many are left out."""
+    counts: Counter[Labels] = Counter()
     for finding in findings.values():
         vaults = ", ".join(sorted({source.vault_name for source in finding.sources}))
         secrets = finding.sources if len(finding.sources) <= _MOST_NAMED else ()
         named = ", ".join(source.name for source in sorted(secrets))
         workload = finding.workload.name if finding.workload is not None else ""
-        groups.setdefault((finding.cause, vaults, named, workload), []).append(finding)
-    return groups
+        counts[finding.cause, vaults, named, workload] += 1
+    return counts

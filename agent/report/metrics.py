@@ -126,7 +126,7 @@ class Metrics:
         build = Info("secret_drift_build", "What is running.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
         self._start(refusals or {})
-        self.handlers: dict[type[ev.Event], Callable[[Any], None]] = {
+        own: dict[type[ev.Event], Callable[[Any], None]] = {
             ev.CycleEnded: self._cycle_ended,
             ev.DriftFound: self._drift_found,
             ev.DriftGone: self._drift_gone,
@@ -140,8 +140,9 @@ class Metrics:
             ev.LeadershipChanged: self._leadership_changed,
             ev.BoundsRead: self._bounds_read,
         }
-        for kind, handler in self._current.handlers.items():
-            self.handlers[kind] = _both(self.handlers.get(kind), handler)
+        self.handlers: dict[type[ev.Event], list[Callable[[Any], None]]] = {kind: [one] for kind, one in own.items()}
+        for kind in self._current.handlers:
+            self.handlers.setdefault(kind, []).append(self._current)
 
     ignored: frozenset[type[ev.Event]] = frozenset(
         {
@@ -153,8 +154,7 @@ class Metrics:
 
     def __call__(self, event: ev.Event) -> None:
         """Take in one event."""
-        handler = self.handlers.get(type(event))
-        if handler is not None:
+        for handler in self.handlers.get(type(event), ()):
             handler(event)
 
     def lead_by(self, leading: Callable[[], bool]) -> None:
@@ -243,17 +243,6 @@ class Metrics:
         self._mode.labels(escape(event.mode, 20)).set(1)
         self._interval.set(event.interval)
         self._objective.set(event.objective)
-
-
-def _both(first: Callable[[Any], None] | None, second: Callable[[Any], None]) -> Callable[[Any], None]:
-    if first is None:
-        return second
-
-    def both(event: Any) -> None:
-        first(event)
-        second(event)
-
-    return both
 
 
 class _Counts:

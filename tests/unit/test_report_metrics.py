@@ -262,6 +262,16 @@ def test_a_workload_names_each_vault_secret_of_which_it_runs_an_old_version() ->
     assert world.named("secret_drift_stale_source") == []
 
 
+def test_a_workload_that_is_fresh_names_no_vault_secret_though_others_were_found_behind_it_meanwhile() -> None:
+    """What ends may name other sources than what began: all that was shown goes."""
+    world = World()
+    pods: dict[str, Any] = {"link": Link.CONTAINER, "kind": Kind.STALE_POD, "workload": BACKEND}
+    other = SourceKey("other-kv.vault.azure.net", "x")
+    world.metrics(found(**pods, sources=(SOURCE,)))
+    world.metrics(gone(**pods, sources=(other,)))
+    assert world.named("secret_drift_stale_source") == []
+
+
 def test_troubles_are_those_at_the_end_of_the_last_comparison() -> None:
     """Each with its cause; what works again is no series any more."""
     world = World()
