@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+from agent.diagnose.containers import counts
 from agent.engine.world import World
 from agent.memory import Memory
 from agent.model import Finding, Kind, ObjectKey, Pod, SourceKey, WorkloadKey
 from agent.policy import Policy
 
 Stale = Mapping[WorkloadKey, frozenset[SourceKey]]
-_UPDATED_IN_PLACE = frozenset({"volume", "projected"})
-"""Ways to consume a Secret whose new value comes without a restart."""
 
 
 def with_those_to_come(stale: Stale, findings: Iterable[Finding], world: World) -> Stale:
@@ -43,7 +42,7 @@ def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None) -> bool:
     """Whether a container reads one of these keys (None: any) as it starts."""
     return any(
         use.secret == secret
-        and use.via not in _UPDATED_IN_PLACE
+        and counts(use, immutable=False, volumes="ignore")
         and (keys is None or any(key in use.keys if use.keys is not None else key not in use.without for key in keys))
         for spec in pod.containers
         for use in spec.uses
