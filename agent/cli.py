@@ -188,8 +188,10 @@ def _seconds(text: str) -> float:
 
 
 def _storm_span(text: str) -> float:
+    from agent.ledger.requests import LONGEST_ACK  # for this command alone
+
     seconds = _seconds(text)
-    if 0 < seconds <= 86400:
+    if 0 < seconds <= LONGEST_ACK:
         return seconds
     raise argparse.ArgumentTypeError(f"expected more than 0s and at most 24h; found {text!r}")
 

@@ -34,6 +34,7 @@ from agent.vault.connect_to import WrongAddress
 from agent.vault.trouble import CredentialProblem
 
 if TYPE_CHECKING:
+    from agent.asking import Asking
     from agent.pushing import Outcome
 
 EXIT_OK, EXIT_ERROR, EXIT_DRIFT = 0, 1, 2
@@ -156,12 +157,9 @@ class Started:
 
     def ask(self, kind: Kind, namespace: str, name: str, deadline: float, out: TextIO, *, dry_run: bool) -> int:
         """Let the leader do it, or do it under the Lease; the lines of the answer go to ``out``."""
-        from agent.asking import Asking, who
+        from agent.asking import who
 
-        maker = self._maker()
-        asking = Asking(maker, self.arguments.agent_namespace, self.clock, out)
-        self.when_stopped(asking.stop)
-        at = maker.conn.server_now()
+        asking, at = self._asking(out), self._maker().conn.server_now()
         request = Request(kind=kind, namespace=namespace, name=name, at=at, by=who(), dry_run=dry_run)
         try:
             return asking.ask(request, deadline)
@@ -172,13 +170,17 @@ class Started:
 
     def acknowledge(self, seconds: float, out: TextIO) -> int:
         """Say that the storm is wanted for so long; the answer goes to ``out``."""
-        from agent.asking import Asking, who
+        from agent.asking import who
 
-        maker = self._maker()
-        asking = Asking(maker, self.arguments.agent_namespace, self.clock, out)
+        asking, at = self._asking(out), self._maker().conn.server_now()
+        return asking.acknowledge(Request(kind="storm-ack", at=at, by=who(), seconds=seconds))
+
+    def _asking(self, out: TextIO) -> Asking:
+        from agent.asking import Asking  # what only these commands need
+
+        asking = Asking(self._maker(), self.arguments.agent_namespace, self.clock, out)
         self.when_stopped(asking.stop)
-        request = Request(kind="storm-ack", at=maker.conn.server_now(), by=who(), seconds=seconds)
-        return asking.acknowledge(request)
+        return asking
 
     def scan(self, output: str, out: TextIO) -> int:
         """One comparison, nothing written."""
