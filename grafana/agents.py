@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from agent.pushgateway import JOB
 from grafana import queries as ask
 from grafana.panels import AMBER, BLUE, GREEN, GREY, RED, About, Ask, Builder, lines, number, states, words
 from grafana.sections import Placed, Section
-from k8s.monitoring.alerts import ONCE
 
 _QUESTION = "Is the agent itself well?"
-_NOT_ONCE = f'{ask.CLUSTER},job!="{ONCE}"'
+_NOT_ONCE = f'{ask.CLUSTER},job!="{JOB}"'
 _EXITS = {"0": ("all well", GREEN), "1": ("error", RED), "2": ("drift remains", AMBER)}
 
 

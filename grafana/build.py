@@ -7,14 +7,13 @@ python -m grafana.build --runbooks URL       # with links to your own place
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from grafana.dashboards import DASHBOARDS
-from k8s.monitoring.build import RUNBOOKS
+from k8s.monitoring.build import RUNBOOKS, main
 
 _ROOT = Path(__file__).parents[1]
 COPIES = tuple(_ROOT / place for place in ("k8s/components/dashboards", "k8s/chart/files/dashboards"))
@@ -33,22 +32,5 @@ def files(runbooks: str = RUNBOOKS) -> dict[Path, str]:
     return wanted
 
 
-def main() -> int:
-    """Write, or compare."""
-    parser = argparse.ArgumentParser(description="Makes the dashboards.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
-    parser.add_argument("--runbooks", default=RUNBOOKS, metavar="URL", help=f"default: {RUNBOOKS}")
-    arguments = parser.parse_args()
-    made = files(arguments.runbooks)
-    old = {path: text for path, text in made.items() if not path.exists() or path.read_text() != text}
-    for path, text in old.items():
-        if arguments.check:
-            sys.stderr.write(f"{path.relative_to(_ROOT)} is not what the code makes: run make monitoring\n")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    return 1 if arguments.check and old else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("the dashboards", files))

@@ -178,13 +178,7 @@ def lines(
         panel.with_target(_query(ask, place))
     panel.draw_style(common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE)
     panel.fill_opacity(60 if bars else 15).line_width(1 if bars else 2).show_points(common.VisibilityMode.NEVER)
-    panel.legend(
-        build.VizLegendOptions()
-        .display_mode(common.LegendDisplayMode.LIST)
-        .placement(common.LegendPlacement.BOTTOM)
-        .show_legend(True)
-        .calcs([])
-    )
+    panel.legend(_legend())
     panel.tooltip(build.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
     if stacked:
         panel.stacking(build.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -245,14 +239,13 @@ def states(about: About, asks: Sequence[Ask], texts: Mapping[str, tuple[str, str
     for place, ask in enumerate(asks):
         panel.with_target(_query(ask, place))
     panel.mappings([words(texts)]).thresholds(_steps((None, GREY))).show_value(common.VisibilityMode.NEVER)
-    panel.legend(
-        build.VizLegendOptions()
-        .display_mode(common.LegendDisplayMode.LIST)
-        .placement(common.LegendPlacement.BOTTOM)
-        .show_legend(True)
-        .calcs([])
-    )
+    panel.legend(_legend())
     return panel.row_height(0.8).fill_opacity(80)
+
+
+def _legend() -> build.VizLegendOptions:
+    listed = build.VizLegendOptions().display_mode(common.LegendDisplayMode.LIST)
+    return listed.placement(common.LegendPlacement.BOTTOM).show_legend(True).calcs([])
 
 
 def _values(told: Mapping[str, object]) -> list[dashboard.DynamicConfigValue]:

@@ -6,7 +6,8 @@ doubles or resets anything. Nothing is asked for but what the agent itself expor
 
 from __future__ import annotations
 
-from k8s.monitoring.alerts import ONCE, PROMISE
+from agent.pushgateway import JOB
+from k8s.monitoring.alerts import PROMISE
 
 CLUSTER = 'cluster=~"$cluster"'
 PLACE = f'{CLUSTER},namespace=~"$namespace"'
@@ -130,7 +131,7 @@ def took(share: float, stage: str, over: str) -> str:
     return f"histogram_quantile({share:g}, {buckets})"
 
 
-_LEADERS = f'max by ({AGENT}) (secret_drift_leader{{{CLUSTER},job!="{ONCE}"}})'
+_LEADERS = f'max by ({AGENT}) (secret_drift_leader{{{CLUSTER},job!="{JOB}"}})'
 
 NOBODY_LEADS = f"count({_LEADERS} == 0)"
 """Installations whose every replica stands by."""
@@ -143,7 +144,7 @@ A_RUN_IS_MISSED = (
 )
 """CronJobs that have not succeeded for an hour, or never, as the alert has it."""
 COMPARED = (
-    f'max by ({AGENT}) (secret_drift_last_cycle_timestamp_seconds{{{CLUSTER},job!="{ONCE}"}}'
+    f'max by ({AGENT}) (secret_drift_last_cycle_timestamp_seconds{{{CLUSTER},job!="{JOB}"}}'
     f" and secret_drift_leader{{{CLUSTER}}} == 1)"
 )
 """When the leader's last comparison ended."""

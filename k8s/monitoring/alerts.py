@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ONCE = "secret-drift-agent-once"
-"""The job under which `once` pushes its metrics."""
+from agent.pushgateway import JOB
+
 PROMISE = 0.01
 """The share of rotations that may be late: the service level is 99 %."""
 
@@ -367,7 +367,7 @@ HEAL = (
     ),
 )
 
-_LEADERS = f'secret_drift_last_cycle_timestamp_seconds{{job!="{ONCE}"}} and secret_drift_leader == 1'
+_LEADERS = f'secret_drift_last_cycle_timestamp_seconds{{job!="{JOB}"}} and secret_drift_leader == 1'
 _NEVER = "secret_drift_once_exit_code == 1 unless secret_drift_once_last_success_timestamp_seconds"
 
 AGENT = (
@@ -383,7 +383,7 @@ AGENT = (
     Alert(
         "SecretDriftNobodyLeads",
         "critical",
-        f'max by (cluster, namespace) (secret_drift_leader{{job!="{ONCE}"}}) == 0',
+        f'max by (cluster, namespace) (secret_drift_leader{{job!="{JOB}"}}) == 0',
         "No secret-drift-agent leads{{ with $labels.namespace }} in {{ . }}{{ end }}",
         "Every replica stands by: nothing is healed. Somebody else holds the Lease, or it cannot be written. Look:"
         " kubectl -n {{ $labels.namespace }} get lease secret-drift-agent -o yaml; the agent's log names the reason",
@@ -457,7 +457,7 @@ AGENT = (
     Alert(
         "SecretDriftWritesUnbounded",
         "info",
-        f'min by (cluster, namespace) (secret_drift_writes_bounded{{job!="{ONCE}"}}) == 0',
+        f'min by (cluster, namespace) (secret_drift_writes_bounded{{job!="{JOB}"}}) == 0',
         "No admission policy bounds what secret-drift-agent may write",
         "RBAC alone does: it may patch every annotation, not only its own. Install the ValidatingAdmissionPolicies of"
         " the components that grant its rights.",

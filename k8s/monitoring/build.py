@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ _Dumper.add_representer(str, _text)
 
 
 def said(text: str) -> str:
+    """A text of an alert with the phrases in place of their marks."""
     for mark, phrase in PHRASES.items():
         text = text.replace(mark, phrase)
     return text
@@ -97,21 +99,22 @@ def files(runbooks: str = RUNBOOKS) -> dict[Path, str]:
     }
 
 
-def main() -> int:
-    """Write, or compare."""
-    parser = argparse.ArgumentParser(description="Makes the alert rules.")
+def main(what: str, made: Callable[[str], dict[Path, str]]) -> int:
+    """Write files that are ``made`` with a place for the runbooks, or compare them."""
+    parser = argparse.ArgumentParser(description=f"Makes {what}.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if something would change")
     parser.add_argument("--runbooks", default=RUNBOOKS, metavar="URL", help=f"default: {RUNBOOKS}")
     arguments = parser.parse_args()
-    old = [path for path, text in files(arguments.runbooks).items() if not path.exists() or path.read_text() != text]
-    for path in old:
+    wanted = made(arguments.runbooks)
+    old = {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
+    for path, text in old.items():
         if arguments.check:
-            sys.stderr.write(f"{path.relative_to(_K8S.parent)} is not what alerts.py makes: run make monitoring\n")
+            sys.stderr.write(f"{path.relative_to(_K8S.parent)} is not what the code makes: run make monitoring\n")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files(arguments.runbooks)[path])
+            path.write_text(text)
     return 1 if arguments.check and old else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("the alert rules", files))

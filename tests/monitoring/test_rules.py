@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 from support.monitoring import program
 
 from agent.cli import parser
+from agent.pushgateway import JOB
 from agent.report.metrics import Metrics
 from k8s.monitoring import build
-from k8s.monitoring.alerts import ALERTS, ONCE
+from k8s.monitoring.alerts import ALERTS
 
 CASES = Path(__file__).parent / "rules"
 RUNBOOKS = build.PLAIN.parent / "runbooks"
@@ -158,7 +159,7 @@ def test_every_expression_of_the_agents_own_state_leaves_the_cronjobs_out() -> N
     """What it pushed is that of its last run: it leads, and compares, no more."""
     for alert in ALERTS:
         if "secret_drift_leader" in alert.expr:
-            assert f'job!="{ONCE}"' in alert.expr, alert.name
+            assert f'job!="{JOB}"' in alert.expr, alert.name
 
 
 def _samples(family: Any) -> list[str]:
