@@ -22,7 +22,7 @@ from typing import Any
 from tests.bench.measuring import Running, World, good, ran, raw_download, requests_of, running
 from tests.bench.objects import VAULTS
 from tests.bench.reaction import reaction
-from tests.bench.scrape import Probes, scrape
+from tests.bench.scrape import probe, scrape
 from tests.bench.table import table
 
 SIZES = {"small": 1_000, "full": 10_000}
@@ -154,13 +154,13 @@ def _probed(world: World, directory: Path, policy: Path) -> dict[str, float]:
     with running(command, world.environment, log) as agent:
         while (told := re.search(r'"port":(\d+)', log.read_text())) is None:
             time.sleep(0.05)
-        busy = threading.Event()
+        settled = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            waits = pool.submit(Probes(int(told[1])).during, lambda: not busy.is_set())
+            waits = pool.submit(probe, int(told[1]), lambda: not settled.is_set())
             try:
                 _settled(world, agent)
             finally:
-                busy.set()
+                settled.set()
         return waits.result()
 
 

@@ -13,6 +13,7 @@ from agent.sandbox.client import DEPLOYMENTS
 from agent.sandbox.files import write_files
 from agent.sandbox.thread import SandboxThread
 from tests.bench.measuring import running
+from tests.bench.objects import DAY
 
 NAMESPACE, VAULT = "klinematrix-test", "klinematrix-test-kv"
 INTERVAL, SETTLE = 1.0, 1.0
@@ -27,37 +28,52 @@ margins: {{kubeletLag: 0s, node: 1s}}
 """
 
 
-def reaction(directory: Path) -> dict[str, float]:
-    """Rotate one secret that three pods consume, with `run` watching; times from the API server's own audit."""
-    with SandboxThread() as world:
-        sandbox = world.sandbox
-        variables = world.call(write_files, sandbox, directory)
-        vault = world.call(sandbox.vaults.vault, VAULT)
-        world.call(lambda: vault.set("api-key", "value-one", created=sandbox.clock.now() - 7 * 86_400))
+class Backend:
+    """A secret of a vault that three pods consume, in a world with all its actors."""
+
+    def __init__(self, world: SandboxThread, value: str) -> None:
+        """The value is a week old."""
+        self._world = world
+        self._vault = world.call(world.sandbox.vaults.vault, VAULT)
+        world.call(self._vault.set, "api-key", value, created=world.sandbox.clock.now() - 7 * DAY)
         world.apply(
             builders.secret_store(VAULT, NAMESPACE),
             builders.external_secret("app-secrets", NAMESPACE, {"API_KEY": "api-key"}),
             builders.deployment("backend", NAMESPACE, 3, env={"API_KEY": ("app-secrets", "API_KEY")}),
         )
 
-        def ready() -> bool:
-            found = world.run(sandbox.admin.get_or_none(DEPLOYMENTS, NAMESPACE, "backend")) or {}
-            return bool(found.get("status", {}).get("readyReplicas") == 3)
+    def rotate(self, value: str) -> float:
+        """Write a new version; the world's time just before."""
+        rotated = self._world.sandbox.clock.now()
+        self._world.call(self._vault.set, "api-key", value)
+        return rotated
 
-        until(ready)
+    def ready(self) -> bool:
+        """Whether all pods are, by the Deployment's status."""
+        sandbox = self._world.sandbox
+        found = self._world.run(sandbox.admin.get_or_none(DEPLOYMENTS, NAMESPACE, "backend")) or {}
+        return bool(found.get("status", {}).get("readyReplicas") == 3)
+
+    def fresh(self, value: str) -> bool:
+        """Whether all pods run with this value, by the kubelets' record."""
+        held = self._world.call(lambda: list(self._world.sandbox.kubelet.running(terminating=False)))
+        return len(held) == 3 and all(set(one.env.values()) == {value.encode()} for one in held)
+
+
+def reaction(directory: Path) -> dict[str, float]:
+    """Rotate one secret that three pods consume, with `run` watching; times from the API server's own audit."""
+    with SandboxThread() as world:
+        sandbox = world.sandbox
+        variables = world.call(write_files, sandbox, directory)
+        backend = Backend(world, "value-one")
+        until(backend.ready)
         (directory / "reaction.yaml").write_text(POLICY)
         command = [sys.executable, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
                    "--host", "127.0.0.1", "--port", "0"]  # fmt: skip
         with running(command, variables, directory / "reaction.log"):
             until(lambda: len([r for r in world.call(lambda: list(sandbox.vaults.audit)) if r.identity == "agent"]) > 3)
-            rotated = sandbox.clock.now()
-            world.call(lambda: vault.set("api-key", "value-two"))
-
-            def fresh() -> bool:
-                held = world.call(lambda: list(sandbox.kubelet.running(terminating=False)))
-                return len(held) == 3 and all(set(one.env.values()) == {b"value-two"} for one in held)
-
-            until(fresh)
+            rotated = backend.rotate("value-two")
+            until(lambda: backend.fresh("value-two"))
             ended = sandbox.clock.now()
         audit = world.call(lambda: list(sandbox.api.audit))
     return legs(audit, rotated, ended, INTERVAL, SETTLE)

@@ -50,27 +50,24 @@ def scrape() -> dict[str, Any]:
         server.stop()
 
 
-class Probes:
-    """Asks /healthz every 10 ms, on one connection as kubelet would on a new one, until told to end."""
+def probe(port: int, busy: Callable[[], bool]) -> dict[str, float]:
+    """Ask /healthz every 10 ms while ``busy``, each time on a new connection as kubelet does.
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.waits: list[float] = []
-
-    def during(self, busy: Callable[[], bool]) -> dict[str, float]:
-        """Milliseconds a probe waited while ``busy``: the median, the 99th of a hundred, the longest."""
-        while busy():
-            began = time.monotonic()
-            _get(self._port, "identity", "/healthz")
-            self.waits.append(time.monotonic() - began)
-            time.sleep(_PROBE_EACH)
-        ordered = sorted(self.waits)
-        return {
-            "healthz_p50_ms": 1000 * statistics.median(ordered),
-            "healthz_p99_ms": 1000 * ordered[int(0.99 * (len(ordered) - 1))],
-            "healthz_max_ms": 1000 * ordered[-1],
-            "healthz_probes": len(ordered),
-        }
+    Milliseconds that an answer took: the median, the 99th of a hundred, the longest.
+    """
+    waits = []
+    while busy():
+        began = time.monotonic()
+        _get(port, "identity", "/healthz")
+        waits.append(time.monotonic() - began)
+        time.sleep(_PROBE_EACH)
+    waits.sort()
+    return {
+        "healthz_p50_ms": 1000 * statistics.median(waits),
+        "healthz_p99_ms": 1000 * waits[int(0.99 * (len(waits) - 1))],
+        "healthz_max_ms": 1000 * waits[-1],
+        "healthz_probes": len(waits),
+    }
 
 
 def _get(port: int, coding: str, path: str = "/metrics") -> bytes:

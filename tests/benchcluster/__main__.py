@@ -23,8 +23,6 @@ from support.controlplane import ControlPlane
 from support.realworld import real_cluster
 from support.views import RealView
 
-from agent.sandbox import builders
-from agent.sandbox.client import DEPLOYMENTS
 from agent.sandbox.files import write_files
 from agent.sandbox.thread import SandboxThread
 from agent.sandbox.world import Options
@@ -32,7 +30,7 @@ from tests.bench.__main__ import POLICY
 from tests.bench.filling import Filling
 from tests.bench.measuring import good, ran, raw_download, requests_of, running
 from tests.bench.objects import DAY, KEYS, VAULTS, Size, value, vault_of, vault_secret
-from tests.bench.reaction import NAMESPACE, VAULT, legs, until
+from tests.bench.reaction import VAULT, Backend, legs, until
 from tests.bench.relay import Relay
 
 FILL = 600.0
@@ -162,32 +160,16 @@ class Bench:
         world, sandbox = self._world, self._world.sandbox
         world.call(lambda: sandbox.start_actor(sandbox.eso.run(), "ESO"))
         world.call(lambda: sandbox.start_actor(sandbox.kubelet.run(), "kubelet"))
-        vault = world.call(sandbox.vaults.vault, VAULT)
-        world.call(lambda: vault.set("api-key", "value-0", created=sandbox.clock.now() - 7 * DAY))
-        world.apply(
-            builders.secret_store(VAULT, NAMESPACE),
-            builders.external_secret("app-secrets", NAMESPACE, {"API_KEY": "api-key"}),
-            builders.deployment("backend", NAMESPACE, 3, env={"API_KEY": ("app-secrets", "API_KEY")}),
-        )
-
-        def ready() -> bool:
-            found = world.run(sandbox.admin.get_or_none(DEPLOYMENTS, NAMESPACE, "backend")) or {}
-            return bool(found.get("status", {}).get("readyReplicas") == 3)
-
-        def fresh(wanted: str) -> bool:
-            held = world.call(lambda: list(sandbox.kubelet.running(terminating=False)))
-            return len(held) == 3 and all(set(one.env.values()) == {wanted.encode()} for one in held) and ready()
-
-        until(ready, 120)
+        backend = Backend(world, "value-0")
+        until(backend.ready, 120)
         log = self._directory / "reaction.log"
         found = []
         with running(self._run(self._policy(INTERVAL, settle=f"{SETTLE:g}s")), self._environment, log):
             _until_compared(log)
             for number in range(1, rotations + 1):
                 time.sleep(3 + number)  # not always at the same moment of an interval
-                rotated, text = sandbox.clock.now(), f"value-{number}"
-                world.call(vault.set, "api-key", text)
-                until(lambda text=text: fresh(text), 120)  # type: ignore[misc]
+                rotated = backend.rotate(text := f"value-{number}")
+                until(lambda text=text: backend.fresh(text) and backend.ready(), 120)  # type: ignore[misc]
                 found.append(legs(self._view.requests(), rotated, sandbox.clock.now(), INTERVAL, SETTLE))
         return {name: statistics.median(one[name] for one in found) for name in found[0]}
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -66,6 +66,18 @@ def legend(target: Panel, labels: dict[str, str]) -> str:
     return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels.get(found[1], ""), form).strip()
 
 
+class Frame(NamedTuple):
+    """What is drawn of one panel and where: its settings, its targets with their series; pixels from the top left."""
+
+    panel: Panel
+    defaults: Panel
+    data: list[tuple[Panel, list[Series]]]
+    x: float
+    y: float
+    w: float
+    h: float
+
+
 class Page:
     """One dashboard's picture."""
 
@@ -120,8 +132,8 @@ class Page:
             color = _shown(self._now(data), defaults)[1]
         self._box(x + 3, y + 3, w - 6, h - 6, color)
         self._write(x + 12, y + 21, panel["title"].replace("$secret", "All"), size=9, weight="bold")
-        inside = (x + 12, y + 30, w - 24, h - 42)
-        getattr(self, f"_{kind.replace('-', '')}")(panel, defaults, data, *inside)
+        frame = Frame(panel, defaults, data, x + 12, y + 30, w - 24, h - 42)
+        getattr(self, f"_{kind.replace('-', '')}")(frame)
 
     def _nothing(self, text: str, x: float, y: float, w: float, h: float) -> None:
         good = COLORS["green"] if "good" in text else DIM
@@ -136,16 +148,8 @@ class Page:
 
     # ------------------------------------------------------------------------------------------- kinds of panels
 
-    def _stat(
-        self,
-        panel: Panel,
-        defaults: Panel,
-        data: list[tuple[Panel, list[Series]]],
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-    ) -> None:
+    def _stat(self, frame: Frame) -> None:
+        panel, defaults, data, x, y, w, h = frame
         now = self._now(data)
         text, color = _shown(now, defaults)
         if panel["options"]["textMode"] == "name" and now:
@@ -157,16 +161,8 @@ class Page:
             weight="bold",
         )  # fmt: skip
 
-    def _table(
-        self,
-        panel: Panel,
-        defaults: Panel,
-        data: list[tuple[Panel, list[Series]]],
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-    ) -> None:
+    def _table(self, frame: Frame) -> None:
+        panel, defaults, data, x, y, w, h = frame
         rows = self._now(data)
         if not rows:
             return self._nothing(defaults["noValue"], x, y, w, h)
@@ -195,16 +191,8 @@ class Page:
             left += wide
         return None
 
-    def _timeseries(
-        self,
-        panel: Panel,
-        defaults: Panel,
-        data: list[tuple[Panel, list[Series]]],
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-    ) -> None:
+    def _timeseries(self, frame: Frame) -> None:
+        panel, defaults, data, x, y, w, h = frame
         if not any(series for _, series in data):
             return self._nothing(defaults.get("noValue", "No data"), x, y, w, h)
         axes = self._axes(x + 46, y + 4, w - 54, h - 46)
@@ -259,16 +247,8 @@ class Page:
         for side in axes.spines.values():
             side.set_visible(False)
 
-    def _heatmap(
-        self,
-        panel: Panel,
-        defaults: Panel,
-        data: list[tuple[Panel, list[Series]]],
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-    ) -> None:
+    def _heatmap(self, frame: Frame) -> None:
+        _, defaults, data, x, y, w, h = frame
         series = sorted(
             ((float(labels["le"]), dict(values)) for labels, values in data[0][1]), key=lambda pair: pair[0]
         )
@@ -296,16 +276,8 @@ class Page:
         self._finish(axes)
         return None
 
-    def _bargauge(
-        self,
-        panel: Panel,
-        defaults: Panel,
-        data: list[tuple[Panel, list[Series]]],
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-    ) -> None:
+    def _bargauge(self, frame: Frame) -> None:
+        _, defaults, data, x, y, w, h = frame
         rows = sorted(((legend(data[0][0], labels), value) for labels, value in self._now(data)), key=lambda r: -r[1])
         if not rows:
             return self._nothing(defaults["noValue"], x, y, w, h)
@@ -324,16 +296,8 @@ class Page:
             )
         return None
 
-    def _statetimeline(
-        self,
-        panel: Panel,
-        defaults: Panel,
-        data: list[tuple[Panel, list[Series]]],
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-    ) -> None:
+    def _statetimeline(self, frame: Frame) -> None:
+        _, defaults, data, x, y, w, h = frame
         bands = [(legend(target, labels), values) for target, series in data for labels, values in series]
         if not bands:
             return self._nothing("No data", x, y, w, h)

@@ -75,6 +75,20 @@ def received(connection: socket.socket) -> bytes:
     return found
 
 
+def flood(running: Running) -> None:
+    """A thousand connections that say nothing: who asks is answered meanwhile, and no more are held than 256."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(running.open()) for _ in range(1000)]
+        assert running.ask("/readyz").status == 503
+        assert running.ask("/metrics").status == 200
+        closed = 0
+        for connection in held:
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                closed += received(connection) == b""
+        assert closed >= 1000 - 256
+
+
 @contextmanager
 def serving(tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1", **options: Any) -> Iterator[Running]:
     """A server with metrics and health; ``tls``: how it is asked; ``options``: of the server."""

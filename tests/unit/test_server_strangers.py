@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.serving import WAIT, Running, received, serving
+from support.serving import WAIT, Running, flood, received, serving
 
 from agent.accepting import Bounds
 
@@ -140,16 +140,7 @@ def test_a_kept_connection_lives_from_scrape_to_scrape() -> None:
 
 def test_a_thousand_connections_do_not_take_the_port(running: Running) -> None:
     """Who has asked for nothing longest makes room: probes and scrapes come through, and no more are held than 256."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(running.open()) for _ in range(1000)]
-        assert running.ask("/readyz").status == 503
-        assert running.ask("/metrics").status == 200
-        closed = 0
-        for connection in held:
-            connection.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                closed += received(connection) == b""
-        assert closed >= 1000 - 256
+    flood(running)
     assert running.ask("/readyz").status == 503
 
 
