@@ -79,9 +79,6 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
     "its count of writes is held to a clock that runs alone": (
         "test_s05b_a_pod_on_a_node_that_serves_the_old_object_is_not_called_fresh",
     ),
-    "the job brings a policy of its own, and rights are installed by the scenario's": (
-        "test_a_rotation_is_healed_by_the_job_as_the_agents_account_and_the_summary_says_so",
-    ),
     "objects are put in as they are, with their past": (
         "test_s15_init_containers_count_by_their_own_run_and_pull_secrets_and_debugging_never",
         "test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on",

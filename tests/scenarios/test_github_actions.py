@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-from support.policies import heal_policy
 from support.processes import ROOT
 from support.programs import program
 from support.scenario import LISTS, POD, Scenario, Write
@@ -51,7 +49,7 @@ class Job:
         programs, checkout = self._place / "bin", self._place / "checkout"
         (checkout / "secret-drift-agent").mkdir(parents=True)
         programs.mkdir()
-        (checkout / "secret-drift-agent" / "policy.yaml").write_text(yaml.safe_dump(heal_policy(vaults=[KV])))
+        (checkout / "secret-drift-agent" / "policy.yaml").write_text(s.policy(vaults=[KV]).read_text())
         _program(programs / "az", AZ.format(place=self._place))
         _program(programs / "kubelogin", '#!/bin/sh\ntest "$*" = "convert-kubeconfig --login azurecli"\n')
         _program(programs / "secret-drift-agent", f'#!/bin/sh\nexec "{sys.executable}" -m agent "$@"\n')

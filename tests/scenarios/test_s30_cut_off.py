@@ -49,6 +49,7 @@ def test_s30_what_happened_while_the_way_was_closed_and_the_past_was_compacted_i
     with Scenario() as s, Gate(s) as gate:
         plane = s.plane
         heal = Heal(s, agent=False)
+        s.policy(timing={"syncTimeout": "60s"})  # the watch that would tell of its end may be away for half a minute
         heal.agent = watching(s, KUBECONFIG=gate.kubeconfig)
         gate.shut()
         heal.begin()
