@@ -213,8 +213,14 @@ class Stage:
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self.wait(lambda: any("containers may run an old value" in line.text for line in self.lines), 30):
+        if not self.wait(self._has_looked, 30):
             raise RuntimeError(f"the agent did not start:\n{''.join(line.text for line in self.lines)}")
+
+    def _has_looked(self) -> bool:
+        """The containers are judged, and the syncs are over that settle what is as old as its version: no story's."""
+        said = "\n".join(line.text for line in list(self.lines))
+        begun, ended = said.count("asked ESO to sync now"), said.count("ESO acknowledged the force-sync")
+        return "containers may run an old value" in said and begun == ended
 
     def _read(self) -> None:
         assert self._agent is not None
