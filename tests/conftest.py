@@ -12,7 +12,7 @@ from support.eso import TRUST
 from support.guest import Guest, Refused, Visit
 from support.rights import Judgement, World, judge
 from support.scenario import Scenario
-from support.spread import is_long, spread
+from support.spread import is_long, spread, together
 from support.summary import table
 from support.tunnel import PORT
 
@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if processes > 1:
         long = [item for item in items if is_long(item)]
         others = [item for item in items if not is_long(item)]
-        items[:] = spread(long, others, processes)
+        items[:] = spread(together(long), others, processes)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -1,4 +1,4 @@
-"""S30 on the real control plane: the way to its API server swallows everything, or is closed for a while."""
+"""S30: the way to the API server swallows everything, or is closed for a while, the embedded or a real one."""
 
 from __future__ import annotations
 
