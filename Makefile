@@ -3,8 +3,8 @@
 # Which Python makes .venv: the newest we test with first, then whatever else is new enough. Override: make PYTHON=/path/to/python
 PYTHON ?=
 PYTHONS = python3.13 python3.12 python3.11 python3.14 python3.15 python3 python
-# Tests at once: most of them wait for somebody most of the time, so twice the cores of a small machine.
-JOBS ?= 4
+# Tests at once: most of them wait for somebody most of the time, so three times the cores of a small machine.
+JOBS ?= 6
 # Real control planes at once, one for each test process: 700 MB each.
 PLANES ?= 3
 # More arguments for pytest: make test ARGS="-k s01"
@@ -14,7 +14,10 @@ VENV = .venv
 READY = $(VENV)/.ready
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-crashes test-cluster cluster lint monitoring bench lock clean bench-cluster
+# What pytest makes of the tests' asserts is kept: making it anew takes each test process a dozen seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test test-crashes test-monitoring test-cluster cluster lint monitoring bench lock clean bench-cluster
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -23,7 +26,10 @@ demo: $(READY) ## the agent heals the embedded world before your eyes
 	@$(BIN)/secret-drift-agent demo
 
 test: $(READY) ## every test that needs nothing but Python
-	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q --ignore=tests/monitoring $(ARGS)
+
+test-monitoring: $(READY) ## alerts, pages, dashboards on a real Prometheus, Alertmanager and Pushgateway; needs Debian's packages
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q tests/monitoring $(ARGS)
 
 test-crashes: $(READY) ## S29 at length: the agent is killed around each single call of each kind of heal
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/scenarios/test_s29_crashes.py --every-call $(ARGS)

@@ -245,7 +245,7 @@ class Sandbox:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
+        if task.cancelled() or task.cancelling():  # told to end, it cannot follow what changes in that very moment
             return
         error = task.exception()
         problem = error if isinstance(error, Exception) else RuntimeError(f"{task.get_name()} ended by itself: {error}")

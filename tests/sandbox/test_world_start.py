@@ -66,6 +66,34 @@ async def break_an_actor(sandbox: Sandbox) -> None:
         await asyncio.sleep(0)
 
 
+def test_an_actor_that_stumbles_over_its_own_end_is_no_failure_of_the_world() -> None:
+    """A change that comes in the moment in which it is told to end can start nothing any more."""
+
+    async def lived() -> list[Exception]:
+        async def stumbling() -> None:
+            async with asyncio.TaskGroup() as group:
+
+                async def following() -> None:
+                    try:
+                        await asyncio.sleep(60)
+                    finally:
+                        late = asyncio.sleep(60)
+                        try:
+                            group.create_task(late)
+                        finally:
+                            late.close()
+
+                group.create_task(following())
+                await asyncio.sleep(60)
+
+        async with Sandbox() as sandbox:
+            sandbox.start_actor(stumbling(), "an actor")
+            await asyncio.sleep(0)
+        return sandbox.problems
+
+    assert asyncio.run(lived()) == []
+
+
 def test_a_vaults_value_comes_to_every_container(s: Scenario) -> None:
     """ESO reads the vault, the controllers make pods, and the kubelet starts them with the Secret's value."""
     s.rotate("prod-kv", "api-key", "first")

@@ -212,7 +212,10 @@ class Scenario:
         return bool(using) and all(each == wanted for each in using)
 
     def is_ready(self, namespace: str, name: str, kind: str = "Deployment") -> bool:
-        """Whether a workload is rolled out: all replicas new, ready, and no other pod of it left."""
+        """Whether a workload is rolled out: all replicas new, ready, and no other pod of it left.
+
+        The pods are looked at, too: for a moment after one was deleted the status still counts it.
+        """
         found = self.get(kind, namespace, name)
         if found is None:
             return False
@@ -221,7 +224,8 @@ class Scenario:
         pods = [p for p in self.objects("Pod", namespace) if (p["metadata"].get("labels") or {}).get("app") == name]
         current = status.get("observedGeneration") == found["metadata"]["generation"]
         there = bool(wanted) or kind != "DaemonSet"  # one that has no pods has not found its nodes yet
-        return current and there and wanted is not None and {wanted} == {*counts, len(pods)}
+        ready = sum(map(_is_ready, pods))
+        return current and there and wanted is not None and {wanted} == {*counts, len(pods), ready}
 
     def ready(self, namespace: str, *names: str, kind: str = "Deployment", timeout: float = 20.0) -> None:
         """Wait until workloads are rolled out."""
@@ -395,6 +399,11 @@ _COUNTS = {
     "StatefulSet": ("replicas", "updatedReplicas", "readyReplicas"),
     "DaemonSet": ("currentNumberScheduled", "updatedNumberScheduled", "numberReady"),
 }
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _wanted(kind: str, obj: Object) -> int | None:
