@@ -23,8 +23,10 @@ def look(memory: SourceMemory | None, state: SourceState, *, at: float) -> Sourc
         return SourceMemory(
             state=state, event_at=state.created if state.present else at, seen_at=at, versions=_with(state, ())
         )
+    if memory.state == state:
+        return memory
     if memory.state.identity == state.identity:
-        return memory if memory.state == state else replace(memory, state=state)
+        return replace(memory, state=state)
     newer = state.present and state.created > memory.state.created
     return SourceMemory(
         state=state,

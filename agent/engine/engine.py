@@ -189,8 +189,15 @@ class Engine:
         return [finding for found in self.chains.findings.values() for finding in found.values()]
 
     def wanted(self) -> dict[str, set[str]]:
-        """Vault host -> names of secrets to look at."""
-        return wanted_sources(self.context.world, self.context.policy)
+        """Vault host -> names of secrets to look at, by the index where it has all that there is."""
+        world, policy = self.context.world, self.context.policy
+        if world.dirty_chains:
+            return wanted_sources(world, policy)
+        wanted: dict[str, set[str]] = {}
+        for source, chains in self._sources.items():
+            if any(policy.vault_rule(source.vault, chain.namespace) for chain in chains):
+                wanted.setdefault(source.vault, set()).add(source.name)
+        return wanted
 
     def save(self) -> None:
         """Write all that has changed, and until when it is complete."""

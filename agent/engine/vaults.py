@@ -81,13 +81,13 @@ class Sweeper:
 
     def _changed(self, view: VaultView, names: frozenset[str]) -> list[str]:
         changed = []
-        for name in sorted(names):
+        for name in names:
             state, known = view.sources.get(name), self._states.get(name)
-            if state is not None and (
-                (known is None and not state.enabled) or (known and known.identity != state.identity)
-            ):
+            if state is None or state == known:
+                continue  # most, at each look
+            if not state.enabled if known is None else known.identity != state.identity:
                 changed.append(name)
-        return changed
+        return sorted(changed)
 
     def _run(self) -> None:
         while not self._stopping:

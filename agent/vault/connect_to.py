@@ -128,6 +128,13 @@ class _Adapter(HTTPAdapter):
             proxies = None
         return super().send(request, stream=stream, timeout=timeout, verify=verify, cert=cert, proxies=proxies)
 
+    def cert_verify(self, conn: HTTPConnectionPool, url: str, verify: Any, cert: Any) -> None:
+        """Have a pool verify by the bundle; once, since looking for its file is a fifth of a request's cost."""
+        asked = verify, cert
+        if getattr(conn, "verifies_by", None) != asked:
+            super().cert_verify(conn, url, verify, cert)
+            conn.verifies_by = asked  # type: ignore[attr-defined]
+
 
 def _pool_class(target: tuple[str, int]) -> type[HTTPSConnectionPool]:
     class Connection(HTTPSConnection):
