@@ -6,7 +6,9 @@ next to no garbage. So it rests meanwhile; afterwards what is there is put out o
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 
 SELDOM = (200_000, 20, 100)
 """Objects made and not freed before the youngest are traced (the default is 700); the older ones as rarely."""
@@ -22,6 +24,14 @@ def resume() -> None:
     gc.freeze()
     gc.set_threshold(*SELDOM)
     gc.enable()
+    _give_back()
+
+
+def _give_back() -> None:
+    """Let the system have what reading has freed: glibc keeps it, 15 MB with 10,000 chains. Others do without."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def forget() -> None:

@@ -190,12 +190,20 @@ class Propagation(msgspec.Struct, frozen=True, kw_only=True):
     done_at: float = 0.0
 
 
+class StormMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """The blast radius was exceeded; ``since`` (API server's clock) it is, or is no more and must stay so."""
+
+    over: bool
+    since: float
+
+
 class Memory(msgspec.Struct, kw_only=True):
     """All of it. The one mutable container; its values are frozen."""
 
     format: int = 1
     key_id: str = ""
     heartbeat: dict[str, float] = {}  # read scope -> until when its observation is known to be complete
+    storm: StormMemory | None = None
     sources: dict[SourceKey, SourceMemory] = {}
     secrets: dict[ObjectKey, SecretMemory] = {}
     chains: dict[ObjectKey, ChainMemory] = {}

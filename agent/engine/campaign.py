@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from agent.diagnose.containers import counts
 from agent.engine.world import World
-from agent.memory import Memory
+from agent.memory import Memory, StormMemory
 from agent.model import Finding, Kind, ObjectKey, Pod, SourceKey, WorkloadKey
 from agent.policy import Policy
 
@@ -64,6 +64,21 @@ def blast_radius(stale: Stale, world: World, policy: Policy) -> str:
         f"{unrelated} of {total} workloads would be recycled for unrelated changes{beside};"
         f" the limit is {policy.limits.disruptive_percent} %"
     )
+
+
+def storm(known: StormMemory | None, *, exceeded: bool, wanted: bool, now: float, calm: float) -> StormMemory | None:
+    """What is remembered of a storm: it ends when a person wants it, or ``calm`` seconds after it was last exceeded.
+
+    For a moment the ratio falls with each pod that is replaced by somebody else, too.
+    """
+    if wanted:
+        return None
+    if exceeded:
+        return known if known is not None and known.over else StormMemory(over=True, since=now)
+    if known is None:
+        return None
+    since = now if known.over else known.since
+    return StormMemory(over=False, since=since) if now < since + calm else None
 
 
 def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, stale: Stale) -> str:

@@ -104,7 +104,7 @@ class Engine:
         for key in chains:
             self._index(key)
             touched |= self.chains.diagnose(key)
-        self.workloads.judged_anew()
+        self.workloads.storm.judged_anew()
         if self.acting:
             for key in self._fairly(key for key in chains if self._meant(key) and self.chains.must_climb(key)):
                 if context.stopping.is_set():

@@ -20,6 +20,7 @@ from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
+from agent.engine.storm import Storm
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
 from agent.memory import Eviction, Halt, HealMemory
@@ -43,8 +44,7 @@ class Workloads:
         self.context, self.chains = context, chains
         self._last_look = LastLook(context, chains.targets)
         self.logs = LogWatch(context)
-        self._stale: campaign.Stale | None = None  # as of the last verdicts, once it was asked for
-        self._blast: str | None = None  # likewise
+        self.storm = Storm(context, chains)
 
     def must_consider(self, key: WorkloadKey) -> bool:
         """Whether there is anything to decide for a workload; if not, as for most always, nothing is refused."""
@@ -175,7 +175,7 @@ class Workloads:
         mode, deleting = (namespace.mode, namespace.deleting) if namespace else (NOT_READ, False)
         if not stale:
             return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
-        found = self._stale_now()
+        found, held = self.storm.stale(), self.storm.held()
         begun = {k for k, heal in context.memory.heals.items() if self._under_way(k, heal, stale=k in found)}
         own = context.memory.heals.get(key)
         lonely = workload is not None and workload.replicas == 1 and workload.claims
@@ -185,27 +185,11 @@ class Workloads:
             under_way_here=sum(k.namespace == key.namespace for k in begun - {key}),
             namespace_mode=mode,
             namespace_deleting=deleting,
-            blast="" if context.storm_wanted else self._blast_now(),
+            blast=held.why,
+            blast_until=held.until,
             campaign=campaign.must_wait(key, behind, context.memory, found),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
         )
-
-    def judged_anew(self) -> None:
-        """Chains were judged: what is made of all verdicts together is made anew when it is next asked for."""
-        self._stale = self._blast = None
-
-    def _stale_now(self) -> campaign.Stale:
-        if self._stale is None:
-            self._stale = self._stale_sources()
-        return self._stale
-
-    def _blast_now(self) -> str:
-        if self._blast is None:
-            upstream = (finding for found in self.chains.findings.values() for finding in found.values())
-            world = self.context.world
-            coming = campaign.with_those_to_come(self._stale_now(), upstream, world)
-            self._blast = campaign.blast_radius(coming, world, self.context.policy)
-        return self._blast
 
     def _under_way(self, key: WorkloadKey, heal: HealMemory, *, stale: bool) -> bool:
         """Whether a heal takes one of the slots: pods of it are under way, or its next step is due and not refused."""
@@ -214,16 +198,6 @@ class Workloads:
         if heal.batch or heal.stage == "restart":
             return True
         return stale and self.context.refusal(workload=key) is None
-
-    def _stale_sources(self) -> dict[WorkloadKey, frozenset[SourceKey]]:
-        """Workloads with stale containers, and the vault secrets whose change made them so."""
-        found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)
-        for by_workload in self.chains.verdicts.values():
-            for workload, verdicts in by_workload.items():
-                for verdict in verdicts:
-                    if verdict.state is State.STALE and verdict.counts:
-                        found[workload].update(source for source, _ in verdict.versions)
-        return {workload: frozenset(keys) for workload, keys in found.items()}
 
     def _heal_key(self, reports: dict[ObjectKey, ChainReport], workload: Workload | None) -> str:
         """What a heal is about: the versions of all the sources behind the workload, its template, its uid."""

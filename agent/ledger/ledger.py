@@ -18,7 +18,7 @@ from agent.cluster.stored import Stored, StoredKind, list_stored, read_stored
 from agent.cluster.writer import Writer
 from agent.ledger import shards
 from agent.ledger.keys import LABELS
-from agent.memory import Memory
+from agent.memory import Memory, StormMemory
 from agent.model import ObjectKey
 
 PREFIX = "secret-drift-agent-ledger"
@@ -128,7 +128,8 @@ class Ledger:
             if (only in (None, table) or table == "history") and (self._dirty[table] or table in self._anew):
                 self._save_table(table, entries)
         if heartbeat and only is None:
-            self._put(HEARTBEAT, "configmaps", {"heartbeat": msgspec.json.encode(memory.heartbeat)})
+            beat = {"heartbeat": msgspec.json.encode(memory.heartbeat), "storm": msgspec.json.encode(memory.storm)}
+            self._put(HEARTBEAT, "configmaps", beat)
 
     def _load_table(self, table: str, target: dict[Any, Any], objects: dict[str, Stored], *, new_key: bool) -> None:
         prefix = f"{PREFIX}-{table}-"
@@ -165,6 +166,7 @@ class Ledger:
             return
         try:
             memory.heartbeat = msgspec.json.decode(beat.data.get("heartbeat", b""), type=dict[str, float])
+            memory.storm = msgspec.json.decode(beat.data.get("storm", b"null"), type=StormMemory | None)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._lose("", HEARTBEAT, shards.NOT_OURS)
 

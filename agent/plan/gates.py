@@ -179,8 +179,9 @@ def gate_windows(case: RecycleCase) -> Refusal | None:
 
 
 def gate_blast_radius(case: RecycleCase) -> Refusal | None:
-    """Not too many workloads are, or are about to be, stale for unrelated reasons."""
-    return _refusal(case, "blast-radius", case.around.blast) if case.around.blast else None
+    """Not too many workloads are, are about to be, or were a short while ago, stale for unrelated reasons."""
+    around = case.around
+    return _refusal(case, "blast-radius", around.blast, around.blast_until) if around.blast else None
 
 
 def gate_campaign(case: RecycleCase) -> Refusal | Wait | None:

@@ -56,6 +56,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     namespace_mode: str = ""
     namespace_deleting: bool = False
     blast: str = ""  # why the blast radius forbids disruption; empty: it does not
+    blast_until: float | None = None  # where the end of that is known
     campaign: str = ""  # why the workload must wait for another one that tries the same version first
     single_attach: str = ""  # a volume claim that only one node can mount
 

@@ -23,6 +23,7 @@ from tests.bench.measuring import Running, World, good, ran, raw_download, reque
 from tests.bench.objects import VAULTS
 from tests.bench.reaction import reaction
 from tests.bench.scrape import probe, scrape
+from tests.bench.shipped import PYTHON, shipped
 from tests.bench.table import table
 
 _FOR_PROBES = 0.5
@@ -43,10 +44,9 @@ def main() -> int:
     """The whole benchmark; 1 if the agent did not do its work."""
     arguments = _arguments()
     sizes = list(SIZES) if arguments.size == "both" else [arguments.size]
-    result: dict[str, Any] = {
-        "machine": {"cores": os.cpu_count(), "python": sys.version.split()[0]},
-        "import_seconds": _import_seconds(),
-    }
+    result: dict[str, Any] = {"machine": {"cores": os.cpu_count(), "python": sys.version.split()[0]}}
+    with tempfile.TemporaryDirectory() as directory:
+        result["import_seconds"] = _import_seconds(shipped(Path(directory) / "shipped"))
     for name in sizes:
         with tempfile.TemporaryDirectory() as directory:
             result[name] = measure(Path(directory), SIZES[name], arguments.runs, arguments.idle)
@@ -74,9 +74,9 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _import_seconds() -> float:
+def _import_seconds(environment: dict[str, str]) -> float:
     """Median wall time of a process that imports all that `once` needs and ends."""
-    return statistics.median(ran([sys.executable, "-c", "import agent.start"], {}).wall for _ in range(3))
+    return statistics.median(ran([*PYTHON, "-c", "import agent.start"], environment).wall for _ in range(3))
 
 
 def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, Any]:
@@ -86,7 +86,8 @@ def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, A
         policy = directory / "policy.yaml"
         vaults = "\n".join(f'  - {{name: {name}, namespaces: ["*"], requestsPerSecond: 400}}' for name in VAULTS)
         policy.write_text(POLICY.format(interval=60, vaults=vaults))
-        once = [sys.executable, "-m", "agent", "once", "--policy", str(policy)]
+        world.environment |= shipped(directory / "shipped")
+        once = [*PYTHON, "-m", "agent", "once", "--policy", str(policy)]
         world.take()
         first = good(ran(once, world.environment))
         asked_first = world.take()
@@ -129,7 +130,7 @@ def _per_vault(chains: int) -> list[int]:
 def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[str, Any]:
     """`run` with nothing to do, from when its first comparisons are over, for one interval or more."""
     policy.write_text(policy.read_text().replace("interval: 60s", f"interval: {seconds:g}s"))
-    command = [sys.executable, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+    command = [*PYTHON, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
     with running(command, world.environment, directory / "run.log") as agent:
         began = time.monotonic()
         start = _settled(world, agent)
@@ -151,7 +152,7 @@ def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[s
 
 def _probed(world: World, directory: Path, policy: Path) -> dict[str, float]:
     """How long a probe waits while `run` reads, decodes and judges everything, from its first sign of life on."""
-    command = [sys.executable, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+    command = [*PYTHON, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
     log = directory / "probed.log"
     with running(command, world.environment, log) as agent:
         while (told := re.search(r'"port":(\d+)', log.read_text())) is None:

@@ -12,7 +12,7 @@ from support.worlds import at_rest
 
 from agent.ledger import requests
 from agent.sandbox import builders as b
-from agent.sandbox.client import CONFIG_MAPS
+from agent.sandbox.client import CONFIG_MAPS, PODS
 from agent.sandbox.world import AGENT_NAMESPACE
 
 NS = "shop"
@@ -44,9 +44,10 @@ def rotate_all(s: Scenario) -> None:
     s.call(change)
 
 
-def storm(s: Scenario) -> AgentProcess:
+def storm(s: Scenario, **timing: str) -> AgentProcess:
     """A leader that holds every workload back."""
     world(s)
+    s.policy(timing=timing)
     leader = s.start_agent(POD_NAME="leader")
     s.cycles(leader, 1)
     rotate_all(s)
@@ -97,6 +98,29 @@ def test_s26_workloads_whose_secrets_are_still_to_be_synced_count_before_the_fir
         rotate_all(s)
         s.wait(lambda: held_back(s, leader) == MANY, 60, "all are held back")
         assert s.evicted(NS) == []
+
+
+def test_s26_a_storm_is_over_when_it_has_stayed_calm_for_a_quarter_of_an_hour_also_for_the_next_leader() -> None:
+    """Others restart most workloads, so that few are left: for 15 minutes these wait, and `explain` says until when."""
+    with Scenario() as s:
+        leader = storm(s, blastRadiusCalm="15m")
+        for name in NAMES[:3]:
+            for pod in s.pods(NS, name):
+                s.run(s.sandbox.admin.delete(PODS, NS, pod["metadata"]["name"]))
+        s.ready(NS, *NAMES[:3])
+        s.wait(lambda: held_back(s, leader) == MANY - 3, 60, "two are left")
+        s.cycles(leader, 3)
+        leader.kill()
+        leader = s.start_agent(POD_NAME="leader")
+        s.wait(lambda: held_back(s, leader) == MANY - 3, 60, "the next leader holds them back, too")
+        s.cycles(leader, 2)
+        assert s.evicted(NS) == []
+        (refusal,) = s.explain(f"{NS}/{NAMES[4]}", "-o", "json").json()["workloads"][0]["next"]["refusals"]
+        assert "for unrelated changes; it must stay calm until" in refusal["detail"]
+        assert refusal["until"] is not None
+        s.advance(15 * 60)
+        s.wait(lambda: all_fresh(s), 60, "the two are recycled")
+        assert len(s.evicted(NS)) == 2 * 2
 
 
 def test_s43_storm_ack_lets_the_leader_go_on_through_every_other_gate() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.engine.campaign import Stale, with_those_to_come
+from agent.engine.campaign import Stale, storm, with_those_to_come
 from agent.engine.world import World
+from agent.memory import StormMemory
 from agent.model import (
     ContainerRun,
     ContainerSpec,
@@ -87,3 +90,31 @@ def test_only_what_a_sync_would_bring_counts() -> None:
     consumer = pod("a", Use("app", "envFrom"))
     assert counted(consumer, finding=replace(BEHIND, kind=Kind.SYNC_FAILED)) == {}
     assert counted(consumer, finding=replace(BEHIND, chain=ObjectKey(NS, "gone"))) == {}
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 2000), st.sampled_from(["exceeded", "kept", "wanted"]))))
+def test_a_storm_ends_when_it_is_wanted_or_has_been_calm_for_long_enough_and_never_before(
+    looks: list[tuple[float, str]],
+) -> None:
+    """Whatever the looks at it, and however long apart: from the first calm look on, its whole time must pass."""
+    known, now, first_calm, stormy = None, 0.0, 0.0, False
+    for passed, seen in looks:
+        now += passed
+        known = storm(known, exceeded=seen == "exceeded", wanted=seen == "wanted", now=now, calm=900.0)
+        if seen == "exceeded":
+            stormy, first_calm = True, 0.0
+        elif stormy and not first_calm:
+            first_calm = now
+        if seen == "wanted" or (first_calm and now - first_calm >= 900.0):
+            stormy, first_calm = False, 0.0
+        assert (known is not None) == stormy
+        assert known is None or known.over == (seen == "exceeded")
+
+
+def test_a_storm_keeps_the_moment_since_when_it_is_so() -> None:
+    """Both while it lasts and while it is calm."""
+    over = storm(None, exceeded=True, wanted=False, now=10.0, calm=900.0)
+    assert over == storm(over, exceeded=True, wanted=False, now=20.0, calm=900.0) == StormMemory(over=True, since=10.0)
+    calm = storm(over, exceeded=False, wanted=False, now=30.0, calm=900.0)
+    assert calm == storm(calm, exceeded=False, wanted=False, now=40.0, calm=900.0)
+    assert calm == StormMemory(over=False, since=30.0)

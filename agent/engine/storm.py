@@ -1,0 +1,77 @@
+"""Whether too many workloads would be recycled for unrelated changes: now, or so lately that it may be again.
+
+Made of all verdicts together, so once for each pass that judged anything.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from agent.engine import campaign
+from agent.engine.chains import Chains
+from agent.engine.context import Context
+from agent.model import SourceKey, State, WorkloadKey
+from agent.times import ago, stamp
+
+
+class Held(NamedTuple):
+    """Why nothing disruptive is done (empty: it may be), and until when, where that is known."""
+
+    why: str
+    until: float | None = None
+
+
+class Storm:
+    """The blast radius, and the calm that must follow when it was exceeded."""
+
+    def __init__(self, context: Context, chains: Chains) -> None:
+        self._context, self._chains = context, chains
+        self._stale: campaign.Stale | None = None  # as of the last verdicts, once it was asked for
+        self._exceeded: str | None = None  # likewise
+
+    def judged_anew(self) -> None:
+        """Chains were judged: all is made anew when it is next asked for; a storm is followed to its end."""
+        self._stale = self._exceeded = None
+        if self._context.memory.storm is not None:
+            self.held()
+
+    def stale(self) -> campaign.Stale:
+        """Workloads with stale containers, and the vault secrets whose change made them so."""
+        if self._stale is None:
+            self._stale = self._stale_sources()
+        return self._stale
+
+    def held(self) -> Held:
+        """What the gate goes by."""
+        context, calm = self._context, self._context.policy.timing.blast_radius_calm
+        wanted = context.storm_wanted
+        exceeded = "" if wanted else self._exceeded_now()
+        known = context.memory.storm
+        memory = campaign.storm(known, exceeded=bool(exceeded), wanted=wanted, now=context.now, calm=calm)
+        context.memory.storm = memory
+        if exceeded or memory is None:
+            return Held(exceeded)
+        ends = memory.since + calm
+        return Held(
+            f"until {stamp(memory.since)} too many workloads would have been recycled for unrelated changes; it must"
+            f" stay calm until {stamp(ends)} (another {ago(ends - context.now)})",
+            ends,
+        )
+
+    def _exceeded_now(self) -> str:
+        if self._exceeded is None:
+            upstream = (finding for found in self._chains.findings.values() for finding in found.values())
+            world = self._context.world
+            coming = campaign.with_those_to_come(self.stale(), upstream, world)
+            self._exceeded = campaign.blast_radius(coming, world, self._context.policy)
+        return self._exceeded
+
+    def _stale_sources(self) -> campaign.Stale:
+        found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)
+        for by_workload in self._chains.verdicts.values():
+            for workload, verdicts in by_workload.items():
+                for verdict in verdicts:
+                    if verdict.state is State.STALE and verdict.counts:
+                        found[workload].update(source for source, _ in verdict.versions)
+        return {workload: frozenset(keys) for workload, keys in found.items()}
