@@ -130,7 +130,7 @@ def _budget(workload: WorkloadKey, budget: Budget) -> Refusal:
         f"PodDisruptionBudget {budget.key.name} allows no disruption now"
         f" ({budget.healthy} of {budget.expected} pods healthy, {budget.desired} needed)"
     )
-    return Refusal(step=Step.RECYCLE, reason="budget", detail=detail, workload=workload)
+    return Refusal(step=Step.RECYCLE, reason="pod-disruption-budget", detail=detail, workload=workload)
 
 
 def _already(heal: HealMemory | None, budget: Budget) -> bool:

@@ -121,7 +121,7 @@ def test_explain_follows_a_rotation_from_the_vault_to_each_container() -> None:
         assert [runs(one) for one in containers(stale, "backend")] == [[version(stale, 1)]] * 2
         backend = stale["workloads"][0]
         assert backend["next"]["step"] == "recycle"
-        assert gates(backend["next"]) == ["outside-window", "budget"]
+        assert gates(backend["next"]) == ["outside-window", "pod-disruption-budget"]
         assert backend["next"]["refusals"][0]["until"] is not None
         assert all_writes(s) == written
 

@@ -32,6 +32,13 @@ def test_every_reason_that_a_gate_gives_is_counted_from_zero(files: tuple[Path, 
     assert listed - set(NAMED_ELSEWHERE) == given
 
 
+def test_explain_gives_the_same_reasons() -> None:
+    """What is read in a terminal is what the page and the metric said."""
+    given = _given(ast.parse((PLAN.parent / "report" / "explain_steps.py").read_text()))
+    assert given == {"pod-disruption-budget"}
+    assert given <= set(REASONS[Step.RECYCLE])
+
+
 def test_the_runbooks_say_of_every_reason_what_ends_it() -> None:
     """Whoever is paged for a refusal finds its reason on the page; those of windows have a page of their own."""
     books = PLAN.parents[1] / "k8s" / "monitoring" / "runbooks"
