@@ -25,7 +25,10 @@ from agent.policy import PolicyFile
 VERSION = "1.36"
 READS = {"get", "list", "watch"}
 OFF_LIMITS = "secret-drift-agent/off-limits"
-ALL = ("heal", "restart", "recreate", "monitoring", "metrics-tls", "metrics-token", "pushgateway", "workload-identity")
+ALL = (
+    *("heal", "restart", "recreate", "monitoring", "metrics-tls", "metrics-token"),
+    *("pushgateway", "pushgateway-ca", "pushgateway-token", "workload-identity"),
+)
 
 
 def _seconds(text: str) -> int:
@@ -180,6 +183,14 @@ def test_a_pushgateway_is_reached_and_its_url_is_never_invented(
     assert "--push-gateway: expected http://HOST" in capsys.readouterr().err
     monkeypatch.setenv(told["name"], "http://pushgateway.monitoring.svc:9091")
     assert parser().parse_args(container["args"]).push_gateway == "http://pushgateway.monitoring.svc:9091"
+    secured = pod_of(kustomize("cronjob", ("pushgateway", "pushgateway-ca", "pushgateway-token")))["spec"]
+    given = parser().parse_args(secured["containers"][0]["args"])
+    mounted = {mount["mountPath"]: mount["name"] for mount in secured["containers"][0]["volumeMounts"]}
+    secrets = {each["name"]: each["secret"]["secretName"] for each in secured["volumes"] if "secret" in each}
+    files = [given.push_gateway_ca, given.push_gateway_token_file]
+    assert [(secrets[mounted[str(file.parent)]], file.name) for file in files] == [
+        ("pushgateway-ca", "ca.crt"), ("pushgateway-token", "token"),
+    ]  # fmt: skip
     network = objects["NetworkPolicy", HOME, f"{HOME}-push"]
     kubernetes_validate.validate(network, VERSION, strict=True)
     assert network["spec"]["podSelector"]["matchLabels"].items() <= pod_of(objects)["metadata"]["labels"].items()

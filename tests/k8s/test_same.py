@@ -122,13 +122,21 @@ def _dashboards(objects: Objects) -> list[Object]:
     return sorted(maps, key=lambda each: str(each["metadata"]["name"]).removesuffix("-dashboard"))
 
 
-def test_both_know_a_pushgateway() -> None:
+PUSH_SECRETS = ("--set", "pushgateway.caSecret=pushgateway-ca", "--set", "pushgateway.tokenSecret=pushgateway-token")
+
+
+@pytest.mark.parametrize(
+    ("components", "values"),
+    [((), ()), (("pushgateway-ca",), PUSH_SECRETS[:2]), (("pushgateway-ca", "pushgateway-token"), PUSH_SECRETS)],
+    ids=["plain", "ca", "ca-and-token"],
+)
+def test_both_know_a_pushgateway(components: tuple[str, ...], values: tuple[str, ...]) -> None:
     """Each run is told where it is, and is let out to it; kustomize's value is the user's to put in."""
-    url = "http://pushgateway.monitoring.svc:9091"
-    by_kustomize = kustomize("cronjob", ("heal", "pushgateway"))
+    url = "https://pushgateway.monitoring.svc:9091"
+    by_kustomize = kustomize("cronjob", ("heal", "pushgateway", *components))
     (told,) = (e for e in pod_of(by_kustomize)["spec"]["containers"][0]["env"] if e["name"].endswith("PUSH_GATEWAY"))
     told["value"] = url
-    by_chart = chart("cronjob", ("heal",), (), "--set", f"pushgateway.url={url}")
+    by_chart = chart("cronjob", ("heal",), (), "--set", f"pushgateway.url={url}", *values)
     assert _comparable(by_chart) == _comparable(by_kustomize)
     grouped = chart("cronjob", (), (), "--set", f"pushgateway.url={url}", "--set", "pushgateway.group=east")
     environment = {each["name"]: each.get("value") for each in pod_of(grouped)["spec"]["containers"][0]["env"]}
@@ -162,12 +170,13 @@ def test_a_prometheus_that_selects_monitors_by_a_label_finds_ours() -> None:
         (("image.repository=x", "image.tag=1", "shape=cronjob", "monitoring.podMonitor=true"), "podMonitor"),
         (("image.repository=x", "image.tag=1", "shape=cronjob", "metrics.tlsSecret=x"), "tlsSecret"),
         (("image.repository=x", "image.tag=1", "pushgateway.url=http://gateway"), "url"),
+        (("image.repository=x", "image.tag=1", "pushgateway.tokenSecret=token"), "tokenSecret"),
         (("image.repository=x", "image.tag=1", "shape=cronjob", "pushgateway.url=gateway:9091"), "url"),
         (("image.repository=x", "image.tag=1", "shape=cronjob", "pushgateway.url=http://me:pw@gateway"), "url"),
     ],
     ids=[
         "no-image", "no-tag", "misspelt", "restart-alone", "policy-without-right", "no-identity", "bad-namespace",
-        "scraped-twice", "cronjob-scraped", "cronjob-with-port", "deployment-that-pushes", "no-url", "password-in-url",
+        "scraped-twice", "cronjob-scraped", "cronjob-with-port", "deployment-that-pushes", "token-for-nobody", "no-url", "password-in-url",
     ],
 )  # fmt: skip
 def test_the_chart_refuses_values_that_cannot_be_meant(values: tuple[str, ...], said: str) -> None:

@@ -52,6 +52,12 @@ subjects:
 {{- if .Values.metrics.tokenSecret }}
 - --metrics-token-file=/etc/metrics-token/token
 {{- end }}
+{{- if .Values.pushgateway.caSecret }}
+- --push-gateway-ca=/etc/pushgateway-ca/ca.crt
+{{- end }}
+{{- if .Values.pushgateway.tokenSecret }}
+- --push-gateway-token-file=/etc/pushgateway-token/token
+{{- end }}
 {{- with .Values.extraArgs }}
 {{ toYaml . }}
 {{- end }}
@@ -99,6 +105,14 @@ volumes:
   - name: metrics-token
     secret: {secretName: {{ . }}}
 {{- end }}
+{{- with .Values.pushgateway.caSecret }}
+  - name: pushgateway-ca
+    secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.pushgateway.tokenSecret }}
+  - name: pushgateway-token
+    secret: {secretName: {{ . }}}
+{{- end }}
 {{- end -}}
 
 {{- define "agent.container" -}}
@@ -131,5 +145,11 @@ volumeMounts:
 {{- end }}
 {{- if .Values.metrics.tokenSecret }}
   - {name: metrics-token, mountPath: /etc/metrics-token, readOnly: true}
+{{- end }}
+{{- if .Values.pushgateway.caSecret }}
+  - {name: pushgateway-ca, mountPath: /etc/pushgateway-ca, readOnly: true}
+{{- end }}
+{{- if .Values.pushgateway.tokenSecret }}
+  - {name: pushgateway-token, mountPath: /etc/pushgateway-token, readOnly: true}
 {{- end }}
 {{- end -}}
