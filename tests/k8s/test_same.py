@@ -176,7 +176,8 @@ def test_a_prometheus_that_selects_monitors_by_a_label_finds_ours() -> None:
     ],
     ids=[
         "no-image", "no-tag", "misspelt", "restart-alone", "policy-without-right", "no-identity", "bad-namespace",
-        "scraped-twice", "cronjob-scraped", "cronjob-with-port", "deployment-that-pushes", "token-for-nobody", "no-url", "password-in-url",
+        "scraped-twice", "cronjob-scraped", "cronjob-with-port", "deployment-that-pushes",
+        "token-for-nobody", "no-url", "password-in-url",
     ],
 )  # fmt: skip
 def test_the_chart_refuses_values_that_cannot_be_meant(values: tuple[str, ...], said: str) -> None:
