@@ -30,6 +30,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s19_while_one_chain_fails_upstream_nothing_is_recycled",
         "test_s21_what_is_pinned_is_reported_and_never_healed",
         "test_s22_what_is_excluded_is_reported_with_why_and_never_touched",
+        "test_s26_a_storm_is_over_when_it_has_stayed_calm_for_a_quarter_of_an_hour_also_for_the_next_leader",
         "test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds",
         "test_s27_a_window_follows_the_wall_when_the_clocks_change",
         "test_s27_an_hour_that_the_zone_skips_holds_no_window",
