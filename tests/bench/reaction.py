@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from agent.sandbox.files import write_files
 from agent.sandbox.thread import SandboxThread
 from tests.bench.measuring import running
 from tests.bench.objects import DAY
+from tests.bench.shipped import PYTHON, shipped
 
 NAMESPACE, VAULT = "klinematrix-test", "klinematrix-test-kv"
 INTERVAL, SETTLE = 1.0, 1.0
@@ -56,7 +56,8 @@ class Backend:
 
     def fresh(self, value: str) -> bool:
         """Whether all pods run with this value, by the kubelets' record."""
-        held = self._world.call(lambda: list(self._world.sandbox.kubelet.running(terminating=False)))
+        everyone = self._world.call(lambda: list(self._world.sandbox.kubelet.running(terminating=False)))
+        held = [one for one in everyone if one.namespace == NAMESPACE]  # a filled cluster has others
         return len(held) == 3 and all(set(one.env.values()) == {value.encode()} for one in held)
 
 
@@ -68,7 +69,8 @@ def reaction(directory: Path) -> dict[str, float]:
         backend = Backend(world, "value-one")
         until(backend.ready)
         (directory / "reaction.yaml").write_text(POLICY)
-        command = [sys.executable, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
+        variables |= shipped(directory / "shipped")
+        command = [*PYTHON, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
                    "--host", "127.0.0.1", "--port", "0"]  # fmt: skip
         with running(command, variables, directory / "reaction.log"):
             until(lambda: len([r for r in world.call(lambda: list(sandbox.vaults.audit)) if r.identity == "agent"]) > 3)

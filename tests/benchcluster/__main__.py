@@ -14,13 +14,14 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
-from support.controlplane import ControlPlane
-from support.realworld import real_cluster
+from support.realworld import OwnPlane
+from support.rights import ALWAYS
 from support.views import RealView
 
 from agent.sandbox.files import write_files
@@ -32,6 +33,7 @@ from tests.bench.measuring import good, ran, raw_download, requests_of, running
 from tests.bench.objects import DAY, KEYS, VAULTS, Size, value, vault_of, vault_secret
 from tests.bench.reaction import VAULT, Backend, legs, until
 from tests.bench.relay import Relay
+from tests.bench.shipped import PYTHON, shipped
 
 FILL = 600.0
 INTERVAL, SETTLE = 5, 5
@@ -43,12 +45,12 @@ UNSEEN = 10.0
 class Bench:
     """One filled cluster."""
 
-    def __init__(self, plane: ControlPlane, world: SandboxThread, directory: Path, chains: int) -> None:
-        self._plane, self._world, self._directory = plane, world, directory
+    def __init__(self, own: OwnPlane, world: SandboxThread, directory: Path, chains: int) -> None:
+        self._plane, self._world, self._directory = own.plane, world, directory
         self._size = Size(chains)
-        self._view = RealView(world, plane.audit_log)
+        self._view = RealView(world, own.requested)
         self._seen = 0
-        self._environment = world.call(write_files, world.sandbox, directory)
+        self._environment = world.call(write_files, world.sandbox, directory) | shipped(directory / "shipped")
 
     def take(self) -> dict[str, Any]:
         """What the agent has asked since the last call."""
@@ -89,7 +91,7 @@ class Bench:
             sandbox.vaults.vault(vault_of(index)).set(vault_secret(index), text, created=created)
 
     def _once(self) -> list[str]:
-        return [sys.executable, "-m", "agent", "once", "--policy", str(self._policy())]
+        return [*PYTHON, "-m", "agent", "once", "--policy", str(self._policy())]
 
     def _policy(self, interval: int = 60, **recycle: str) -> Path:
         names = [*VAULTS, VAULT]
@@ -152,7 +154,7 @@ class Bench:
         }
 
     def _run(self, policy: Path) -> list[str]:
-        command = [sys.executable, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+        command = [*PYTHON, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
         return [*command, "--log-level", "debug"]
 
     def reaction(self, rotations: int) -> dict[str, Any]:
@@ -224,11 +226,13 @@ def main() -> int:
         "chains": arguments.chains,
     }
     options = Options(eso=False, workloads=False, kubelet=False)
-    with (
-        tempfile.TemporaryDirectory() as directory, real_cluster() as (plane, cluster),
-        SandboxThread(options, cluster=cluster) as world,
-    ):  # fmt: skip
-        bench = Bench(plane, world, Path(directory), arguments.chains)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        own = OwnPlane()
+        stack.callback(own.stop)
+        own.grant(ALWAYS | {"heal"})
+        world = stack.enter_context(SandboxThread(options, cluster=own.cluster))
+        bench = Bench(own, world, directory, arguments.chains)
         for name, part in (
             ("filling", bench.fill), ("steady", lambda: bench.steady(arguments.runs)),
             ("idle", lambda: bench.idle(arguments.idle)),
