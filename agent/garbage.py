@@ -6,7 +6,6 @@ next to no garbage. So it rests meanwhile; afterwards what is there is put out o
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 
@@ -24,11 +23,12 @@ def resume() -> None:
     gc.freeze()
     gc.set_threshold(*SELDOM)
     gc.enable()
-    _give_back()
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Let the system have what reading has freed: glibc keeps it, 15 MB with 10,000 chains. Others do without."""
+    import ctypes  # for this alone
+
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

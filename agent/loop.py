@@ -129,6 +129,7 @@ class Agent:
             self._load(ends)
         finally:
             garbage.resume()
+            garbage.give_back()
 
     def _load(self, ends: float) -> None:
         scopes = self._scopes()

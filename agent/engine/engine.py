@@ -7,7 +7,7 @@ moves under it, and the order of the steps is the order of this file. What did n
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from agent import advice
 from agent.cluster.decode import BadAnswer, Malformed
@@ -189,15 +189,17 @@ class Engine:
         return [finding for found in self.chains.findings.values() for finding in found.values()]
 
     def wanted(self) -> dict[str, set[str]]:
-        """Vault host -> names of secrets to look at, by the index where it has all that there is."""
-        world, policy = self.context.world, self.context.policy
-        if world.dirty_chains:
-            return wanted_sources(world, policy)
-        wanted: dict[str, set[str]] = {}
-        for source, chains in self._sources.items():
-            if any(policy.vault_rule(source.vault, chain.namespace) for chain in chains):
-                wanted.setdefault(source.vault, set()).add(source.name)
-        return wanted
+        """Vault host -> names of secrets to look at."""
+        return wanted_sources(self._reads(), self.context.policy)
+
+    def _reads(self) -> Iterator[tuple[SourceKey, ObjectKey]]:
+        """Which vault secret is read by which chain: by the index, where it has all that there is."""
+        world = self.context.world
+        if not world.dirty_chains:
+            yield from ((source, chain) for source, chains in self._sources.items() for chain in chains)
+            return
+        for es in world.external_secrets.values():
+            yield from ((source, es.key) for _, source in world.sources_of(es) if isinstance(source, SourceKey))
 
     def save(self) -> None:
         """Write all that has changed, and until when it is complete."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from agent.clock import Clock
-from agent.engine.world import World
 from agent.memory import SourceMemory, VersionSeen
-from agent.model import SourceKey, SourceState, Trouble, VaultView
+from agent.model import ObjectKey, SourceKey, SourceState, Trouble, VaultView
 from agent.policy import Policy
 from agent.vault.client import VaultClient
 
@@ -140,11 +139,10 @@ class Sweepers:
             sweeper.stop()
 
 
-def wanted_sources(world: World, policy: Policy) -> dict[str, set[str]]:
-    """Vault host -> names to look at, over all chains whose policy allows it."""
+def wanted_sources(reads: Iterable[tuple[SourceKey, ObjectKey]], policy: Policy) -> dict[str, set[str]]:
+    """Vault host -> names to look at, over all reads of a vault secret by a chain that the policy allows."""
     wanted: defaultdict[str, set[str]] = defaultdict(set)
-    for es in world.external_secrets.values():
-        for _, source in world.sources_of(es):
-            if isinstance(source, SourceKey) and policy.vault_rule(source.vault, es.key.namespace):
-                wanted[source.vault].add(source.name)
+    for source, chain in reads:
+        if policy.vault_rule(source.vault, chain.namespace):
+            wanted[source.vault].add(source.name)
     return dict(wanted)

@@ -165,10 +165,12 @@ class Ledger:
         if beat is None:
             return
         try:
-            memory.heartbeat = msgspec.json.decode(beat.data.get("heartbeat", b""), type=dict[str, float])
-            memory.storm = msgspec.json.decode(beat.data.get("storm", b"null"), type=StormMemory | None)
+            heartbeat = msgspec.json.decode(beat.data.get("heartbeat", b""), type=dict[str, float])
+            storm = msgspec.json.decode(beat.data.get("storm", b"null"), type=StormMemory | None)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._lose("", HEARTBEAT, shards.NOT_OURS)
+        else:
+            memory.heartbeat, memory.storm = heartbeat, storm
 
     def _lose(self, table: str, name: str, why: str) -> None:
         """A part of the ledger cannot be used: its table is written anew, whole, with the next save."""

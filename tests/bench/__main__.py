@@ -23,7 +23,7 @@ from tests.bench.measuring import Running, World, good, ran, raw_download, reque
 from tests.bench.objects import VAULTS
 from tests.bench.reaction import reaction
 from tests.bench.scrape import probe, scrape
-from tests.bench.shipped import PYTHON, shipped
+from tests.bench.shipped import ONCE, PYTHON, RUN, shipped
 from tests.bench.table import table
 
 _FOR_PROBES = 0.5
@@ -87,7 +87,7 @@ def measure(directory: Path, chains: int, runs: int, idle: float) -> dict[str, A
         vaults = "\n".join(f'  - {{name: {name}, namespaces: ["*"], requestsPerSecond: 400}}' for name in VAULTS)
         policy.write_text(POLICY.format(interval=60, vaults=vaults))
         world.environment |= shipped(directory / "shipped")
-        once = [*PYTHON, "-m", "agent", "once", "--policy", str(policy)]
+        once = [*ONCE, str(policy)]
         world.take()
         first = good(ran(once, world.environment))
         asked_first = world.take()
@@ -130,7 +130,7 @@ def _per_vault(chains: int) -> list[int]:
 def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[str, Any]:
     """`run` with nothing to do, from when its first comparisons are over, for one interval or more."""
     policy.write_text(policy.read_text().replace("interval: 60s", f"interval: {seconds:g}s"))
-    command = [*PYTHON, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+    command = [*RUN, str(policy)]
     with running(command, world.environment, directory / "run.log") as agent:
         began = time.monotonic()
         start = _settled(world, agent)
@@ -152,7 +152,7 @@ def _idle(world: World, directory: Path, policy: Path, seconds: float) -> dict[s
 
 def _probed(world: World, directory: Path, policy: Path) -> dict[str, float]:
     """How long a probe waits while `run` reads, decodes and judges everything, from its first sign of life on."""
-    command = [*PYTHON, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
+    command = [*RUN, str(policy)]
     log = directory / "probed.log"
     with running(command, world.environment, log) as agent:
         while (told := re.search(r'"port":(\d+)', log.read_text())) is None:

@@ -13,7 +13,7 @@ from agent.sandbox.files import write_files
 from agent.sandbox.thread import SandboxThread
 from tests.bench.measuring import running
 from tests.bench.objects import DAY
-from tests.bench.shipped import PYTHON, shipped
+from tests.bench.shipped import RUN, shipped
 
 NAMESPACE, VAULT = "klinematrix-test", "klinematrix-test-kv"
 INTERVAL, SETTLE = 1.0, 1.0
@@ -70,9 +70,7 @@ def reaction(directory: Path) -> dict[str, float]:
         until(backend.ready)
         (directory / "reaction.yaml").write_text(POLICY)
         variables |= shipped(directory / "shipped")
-        command = [*PYTHON, "-m", "agent", "run", "--policy", str(directory / "reaction.yaml"),
-                   "--host", "127.0.0.1", "--port", "0"]  # fmt: skip
-        with running(command, variables, directory / "reaction.log"):
+        with running([*RUN, str(directory / "reaction.yaml")], variables, directory / "reaction.log"):
             until(lambda: len([r for r in world.call(lambda: list(sandbox.vaults.audit)) if r.identity == "agent"]) > 3)
             rotated = backend.rotate("value-two")
             until(lambda: backend.fresh("value-two"))

@@ -14,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PYTHON = [sys.executable, "-S"]
 """An interpreter that imports from PYTHONPATH alone."""
+ONCE = [*PYTHON, "-m", "agent", "once", "--policy"]
+RUN = [*PYTHON, "-m", "agent", "run", "--host", "127.0.0.1", "--port", "0", "--policy"]
+"""The agent's commands; the path of the policy comes last."""
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
 
 

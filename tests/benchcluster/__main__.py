@@ -33,7 +33,7 @@ from tests.bench.measuring import good, ran, raw_download, requests_of, running
 from tests.bench.objects import DAY, KEYS, VAULTS, Size, value, vault_of, vault_secret
 from tests.bench.reaction import VAULT, Backend, legs, until
 from tests.bench.relay import Relay
-from tests.bench.shipped import PYTHON, shipped
+from tests.bench.shipped import ONCE, RUN, shipped
 
 FILL = 600.0
 INTERVAL, SETTLE = 5, 5
@@ -91,7 +91,7 @@ class Bench:
             sandbox.vaults.vault(vault_of(index)).set(vault_secret(index), text, created=created)
 
     def _once(self) -> list[str]:
-        return [*PYTHON, "-m", "agent", "once", "--policy", str(self._policy())]
+        return [*ONCE, str(self._policy())]
 
     def _policy(self, interval: int = 60, **recycle: str) -> Path:
         names = [*VAULTS, VAULT]
@@ -154,8 +154,7 @@ class Bench:
         }
 
     def _run(self, policy: Path) -> list[str]:
-        command = [*PYTHON, "-m", "agent", "run", "--policy", str(policy), "--host", "127.0.0.1", "--port", "0"]
-        return [*command, "--log-level", "debug"]
+        return [*RUN, str(policy), "--log-level", "debug"]
 
     def reaction(self, rotations: int) -> dict[str, Any]:
         """A secret that three pods consume is rotated under `run`, with ESO and kubelets at work."""

@@ -16,6 +16,7 @@ import trustme
 
 from agent.sandbox.actors.budgets import BudgetController
 from agent.sandbox.actors.controller import Stores
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.kubelet import Kubelet, Settings
 from agent.sandbox.actors.workloads import WorkloadController
 from agent.sandbox.apiserver.server import ApiServer
@@ -93,8 +94,7 @@ class World:
         return found
 
     def is_ready(self, pod: str) -> bool:
-        conditions = ((self.pod(pod) or {}).get("status") or {}).get("conditions") or []
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return ready(self.pod(pod) or {})
 
     async def settled(self, deployment: str, replicas: int) -> None:
         """The rollout is over: all replicas new and available, and no other pod left."""

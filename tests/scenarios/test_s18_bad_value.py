@@ -10,6 +10,7 @@ from support.told import findings, healed, refusals, sample, stages
 from support.worlds import at_rest, next_second, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.kubelet import Settings
 from agent.sandbox.client import SECRETS
 from agent.sandbox.world import AGENT_NAMESPACE, Options
@@ -52,17 +53,13 @@ def _halt(s: Scenario, agent: AgentProcess) -> dict[str, Any]:
 
 def _held(s: Scenario) -> list[str]:
     """What the pods hold that are ready."""
-    ready = {pod["metadata"]["name"] for pod in s.pods(NS, "backend") if _is_ready(pod)}
-    values = [each.source["app-secrets", "DB_PASSWORD"] for each in s.running(NS, "backend") if each.pod in ready]
+    serving = {pod["metadata"]["name"] for pod in s.pods(NS, "backend") if ready(pod)}
+    values = [each.source["app-secrets", "DB_PASSWORD"] for each in s.running(NS, "backend") if each.pod in serving]
     return sorted((value or b"").decode() for value in values)
 
 
 def _about(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return sorted((event["involvedObject"]["kind"], event["involvedObject"]["name"]) for event in events)
-
-
-def _is_ready(pod: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions") or [])
 
 
 def test_s18_a_bad_value_stops_at_the_canary_and_the_page_says_what_to_go_back_to() -> None:

@@ -26,6 +26,7 @@ from agent.cluster.connection import Connection, connect
 from agent.cluster.errors import ApiProblem
 from agent.cluster.resources import RESOURCES, Resource
 from agent.cluster.writer import Writer
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.files import kubeconfig
 from agent.sandbox.thread import SandboxThread
 from agent.sandbox.world import Options
@@ -178,8 +179,7 @@ def event(namespace: str, name: str) -> Object:
 
 
 def _ready(obj: Object) -> Object | None:
-    conditions = obj["status"].get("conditions") or []
-    return obj if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) else None
+    return obj if ready(obj) else None
 
 
 @contextmanager

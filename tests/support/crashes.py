@@ -13,6 +13,7 @@ from support.killing import KillPoint, Request
 from support.processes import Result
 from support.scenario import Scenario, Write
 
+from agent.sandbox.actors.controller.objects import ready, terminating
 from agent.sandbox.apiserver import AuditEntry
 from agent.sandbox.apiserver.kinds import KINDS
 from agent.sandbox.client import Object
@@ -101,9 +102,7 @@ class Watched(KillPoint):
 
 
 def _serves(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
+    return ready(pod) and not terminating(pod)
 
 
 @dataclass

@@ -29,6 +29,7 @@ from support.report import dump
 from support.rights import ALWAYS, Asked, asked, needed
 from support.views import EmbeddedView, RealView, View
 
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.kubelet import Received
 from agent.sandbox.apiserver import AuditEntry
 from agent.sandbox.apiserver.faults import FaultRule
@@ -224,8 +225,7 @@ class Scenario:
         pods = [p for p in self.objects("Pod", namespace) if (p["metadata"].get("labels") or {}).get("app") == name]
         current = status.get("observedGeneration") == found["metadata"]["generation"]
         there = bool(wanted) or kind != "DaemonSet"  # one that has no pods has not found its nodes yet
-        ready = sum(map(_is_ready, pods))
-        return current and there and wanted is not None and {wanted} == {*counts, len(pods), ready}
+        return current and there and wanted is not None and {wanted} == {*counts, len(pods), sum(map(ready, pods))}
 
     def ready(self, namespace: str, *names: str, kind: str = "Deployment", timeout: float = 20.0) -> None:
         """Wait until workloads are rolled out."""
@@ -235,14 +235,12 @@ class Scenario:
     def external_secret_ready(self, namespace: str, name: str, timeout: float = 20.0) -> Object:
         """Wait until ESO says Ready=True of this generation; returns the ExternalSecret."""
 
-        def ready() -> Object | None:
+        def synced() -> Object | None:
             found = self.get("ExternalSecret", namespace, name) or {"metadata": {}}
-            status = found.get("status") or {}
-            done = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or [])
-            current = str(status.get("syncedResourceVersion", "")).startswith(f"{found['metadata'].get('generation')}-")
-            return found if done and current else None
+            version = str((found.get("status") or {}).get("syncedResourceVersion", ""))
+            return found if ready(found) and version.startswith(f"{found['metadata'].get('generation')}-") else None
 
-        return self.wait(ready, timeout, f"ExternalSecret {namespace}/{name} ready")
+        return self.wait(synced, timeout, f"ExternalSecret {namespace}/{name} ready")
 
     def wait(self, predicate: Callable[[], T | None], timeout: float = 20.0, why: str = "it") -> T:
         """The first true answer. AssertionError with the state of the world if there is none in time."""
@@ -399,11 +397,6 @@ _COUNTS = {
     "StatefulSet": ("replicas", "updatedReplicas", "readyReplicas"),
     "DaemonSet": ("currentNumberScheduled", "updatedNumberScheduled", "numberReady"),
 }
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _wanted(kind: str, obj: Object) -> int | None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from agent.sandbox import builders as make
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.kubelet import Received, Settings
 from agent.sandbox.client import DEPLOYMENTS, EXTERNAL_SECRETS, Object
 from agent.sandbox.files import write_files
@@ -145,8 +146,7 @@ class Stage:
 
     def is_ready(self, chain: str) -> bool:
         """What ESO says of an ExternalSecret."""
-        conditions = self._get(chain).get("status", {}).get("conditions") or []
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return ready(self._get(chain))
 
     def actions(self) -> list[str]:
         """What the agent changed so far, outside its own namespace, in order; Events aside."""

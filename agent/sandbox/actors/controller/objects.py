@@ -63,8 +63,9 @@ def condition(obj: Object, kind: str) -> Object | None:
     return next((c for c in (obj.get("status") or {}).get("conditions") or [] if c.get("type") == kind), None)
 
 
-def ready(pod: Object) -> bool:
-    found = condition(pod, "Ready")
+def ready(obj: Object) -> bool:
+    """Ready=True: of a pod, and of ESO's kinds as well."""
+    found = condition(obj, "Ready")
     return found is not None and found.get("status") == "True"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.eso.cache import Cache, Key
 from agent.sandbox.actors.eso.errors import NotReproducible, ProviderError
 from agent.sandbox.actors.eso.status import with_condition
@@ -30,7 +31,7 @@ class Stores:
 
     async def validate(self, store: Object) -> Object:
         """Set ``Ready`` (reason Valid) where it is not yet set; answers the store as it then is."""
-        if not is_ours(store) or _is_ready(store) or not _azure(store):
+        if not is_ours(store) or ready(store) or not _azure(store):
             return store
         cache = self.cluster if store["metadata"].get("namespace") is None else self.namespaced
         conditions = with_condition(
@@ -71,7 +72,7 @@ class Stores:
             raise ProviderError(
                 f'using cluster store "{name}" is not allowed from namespace "{namespace}": denied by spec.condition'
             )
-        if not _is_ready(await self.validate(store)):
+        if not ready(await self.validate(store)):
             raise ProviderError(f'{kind} "{name}" is not ready')
         if (kind, name) not in clients:
             clients[kind, name] = self._reader.open(
@@ -120,11 +121,6 @@ def _vault_url(azure: Mapping[str, Any], store: str) -> str:
     if parts.scheme != "https" or not parts.hostname or parts.path.rstrip("/"):
         raise NotReproducible(f"store {store}: the vaultUrl {url!r}")
     return f"https://{parts.netloc}"
-
-
-def _is_ready(store: Object) -> bool:
-    conditions = (store.get("status") or {}).get("conditions") or []
-    return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions)
 
 
 def _admits(condition: Mapping[str, Any], namespace: str, labels: Mapping[str, str]) -> bool:
