@@ -13,6 +13,15 @@ from typing import NamedTuple
 
 import msgspec
 
+MODE = "secret-drift-agent/mode"
+"""The annotation of an ExternalSecret, workload or namespace by which its owner says what the agent may do there."""
+
+FORCE_SYNC = "force-sync"
+"""The annotation of an ExternalSecret that asks for a sync.
+
+ESO refreshes on any change of metadata; this name is the one its own documentation uses.
+"""
+
 RESTARTED_AT = "secret-drift-agent/restarted-at"
 """The annotation of a pod template by which this agent restarts a workload: no change of its template."""
 
@@ -122,8 +131,6 @@ class ExternalSecret(msgspec.Struct, frozen=True, kw_only=True):
     resource_version: str
     generation: int
     created: float
-    labels: dict[str, str]
-    annotations: dict[str, str]
     stores: tuple[StoreKey, ...]  # every store the spec names
     uses: tuple[SourceUse, ...]
     refresh_policy: str = "Periodic"  # Periodic | OnChange | CreatedOnce
@@ -141,9 +148,12 @@ class ExternalSecret(msgspec.Struct, frozen=True, kw_only=True):
     deleting: bool = False
     cluster_parent: str = ""  # name of the owning ClusterExternalSecret
     spec_changed: float = 0.0  # newest managedFields time of an entry that owns part of the spec; else creation
+    mode: str = ""  # of the annotation MODE
+    force_sync: str = ""  # of the annotation FORCE_SYNC: the stamp of who asked for a sync last
     # status
     refresh_time: float | None = None  # *begin* of ESO's last good sync (ESO's clock, whole seconds)
-    synced_version: str = ""  # status.syncedResourceVersion
+    synced_generation: int | None = None  # of the spec that the last good sync was of
+    force_synced: bool = False  # it saw `force_sync`, and all else of spec and metadata as it is now
     ready: bool | None = None
     ready_reason: str = ""
     ready_since: float | None = None

@@ -17,9 +17,7 @@ from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused
 from agent.cluster.notes import EventType, ObjectRef, Occurrence, count_of
 from agent.cluster.resources import RESOURCES, WORKLOAD_PLURALS
 from agent.cluster.stored import Stored, StoredKind, decode_stored, encode_stored
-from agent.model import RESTARTED_AT, ExternalSecret, ObjectKey, WorkloadKey
-
-FORCE_SYNC = "force-sync"
+from agent.model import FORCE_SYNC, RESTARTED_AT, ExternalSecret, ObjectKey, WorkloadKey
 
 _MERGE_PATCH = "application/merge-patch+json"
 _BUDGET = re.compile(r"disruption budget (\S+) ", re.IGNORECASE)

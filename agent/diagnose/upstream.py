@@ -91,7 +91,7 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
         return State.STALE, [finding]
     if not spec_applied(es):
         since = es.spec_changed or es.created
-        applied = es.synced_version.partition("-")[0] or "none"
+        applied = es.synced_generation if es.synced_generation is not None else "none"
         text = f"generation {es.generation} of the spec is not synced yet (synced: {applied})"
         return State.STALE, [_finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
     stale = list(_stale_sources(view, policy))

@@ -12,7 +12,7 @@ from agent import mapping
 from agent.cluster.decode import Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
 from agent.diagnose import elsewhere, history
-from agent.diagnose.acknowledgement import FORCE_SYNC, acknowledged
+from agent.diagnose.acknowledgement import acknowledged
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.changes import in_its_place, same
 from agent.diagnose.view import ChainReport, ChainView
@@ -341,7 +341,7 @@ class Chains:
         context.waits.add(es.key)
         now = context.now
         stamp = str(int(now))
-        if es.annotations.get(FORCE_SYNC) == stamp:
+        if es.force_sync == stamp:
             stamp = str(int(now) + 1)
         attempt = SyncAttempt(stamp=stamp, at=now, seen=decision.seen, reason=decision.reason)
         interval = es.refresh_interval if es.refresh_interval > 0 else None
@@ -386,7 +386,7 @@ class Chains:
                 return
             self._synced(self.view(es.key) or view, attempt, now)
             return
-        if not attempt.written and es.annotations.get(FORCE_SYNC) != attempt.stamp and now - attempt.at > 2:
+        if not attempt.written and es.force_sync != attempt.stamp and now - attempt.at > 2:
             # Reserved by a process that died before it wrote: nothing was done.
             self._set(es.key, replace(view.memory, sync=None, tries=None))
             return

@@ -28,7 +28,7 @@ from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
 from agent.plan.moved import Moved
-from agent.plan.optout import NOT_READ, mode_of, opted_out
+from agent.plan.optout import NOT_READ, opted_out
 from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 
 _RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, State.FRESH: 4}
@@ -157,7 +157,7 @@ class Workloads:
         upstream = [f for f in report.upstream.findings if f.is_drift or f.kind.value == "unknown"]
         known = [context.memory.sources.get(s) for _, s in context.world.sources_of(es) if isinstance(s, SourceKey)]
         tagged = next((s for s in known if s is not None and s.state.ignored), None)
-        why = opted_out([(f"ExternalSecret {es.key}", mode_of(es.annotations))])
+        why = opted_out([(f"ExternalSecret {es.key}", es.mode)])
         return Chain(
             report=report,
             excluded=report.upstream.vault in (State.EXCLUDED, State.PINNED),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from agent.model import OFF_LIMITS
-
-MODE = "secret-drift-agent/mode"
-"""Annotation on an ExternalSecret, workload or namespace: ``ignore`` or ``observe``. Anything else changes nothing."""
+from agent.model import MODE, OFF_LIMITS
 
 STRICT = frozenset({"ignore", "observe"})
+"""Values of the annotation MODE that mean something; any other changes nothing."""
 NOT_READ = "?"
 """In place of a mode: the object that may carry it could not be read, so its owner may object."""
 

@@ -15,7 +15,7 @@ from agent.memory import ChainMemory, Tries
 from agent.model import Finding, Kind, Link, Refusal, Step
 from agent.plan import syncwindows
 from agent.plan.decisions import ForceSync, Idle, Recreate, Refuse, SyncDecision, Wait
-from agent.plan.optout import mode_of, opted_out
+from agent.plan.optout import opted_out
 from agent.policy import Policy
 from agent.times import stamp
 
@@ -183,9 +183,7 @@ def gate_pause(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
 def gate_opt_out(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
     """No owner objects: of the ExternalSecret, of the namespace, of a vault secret."""
     es = case.view.es
-    why = opted_out(
-        [(f"ExternalSecret {es.key}", mode_of(es.annotations)), (f"namespace {es.key.namespace}", case.namespace_mode)]
-    )
+    why = opted_out([(f"ExternalSecret {es.key}", es.mode), (f"namespace {es.key.namespace}", case.namespace_mode)])
     tagged = [str(key) for key, source in case.view.sources.items() if source.state.ignored]
     if not why and tagged:
         why = f"vault secret {', '.join(tagged)} carries the tag secret-drift-agent=ignore"

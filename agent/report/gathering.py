@@ -15,7 +15,7 @@ from agent.diagnose.upstream import REMEDIES, covered, exclusion, pinning
 from agent.diagnose.view import ChainReport, ChainView
 from agent.memory import ABSENT, UNOBSERVED, Entry, SourceMemory
 from agent.model import Kind, SourceKey, SourceUse, State, VaultView
-from agent.plan.optout import mode_of, opted_out
+from agent.plan.optout import opted_out
 from agent.policy import Policy
 from agent.report.told import EsTold, KeyTold, SecretTold, SourceTold, VersionTold
 from agent.times import stamp
@@ -108,7 +108,7 @@ def told_es(view: ChainView, report: ChainReport, namespace_mode: str) -> EsTold
 
 def _limits(view: ChainView, namespace_mode: str) -> list[str]:
     es = view.es
-    owners = [(f"ExternalSecret {es.key}", mode_of(es.annotations)), (f"namespace {es.key.namespace}", namespace_mode)]
+    owners = [(f"ExternalSecret {es.key}", es.mode), (f"namespace {es.key.namespace}", namespace_mode)]
     excluded, pinned, objection = exclusion(view), pinning(es), opted_out(owners)
     named = {"left alone": excluded, "pinned": pinned, "not judged": es.unsupported, "opted out": objection}
     said = [f"{what}: {why}" for what, why in named.items() if why]

@@ -15,11 +15,10 @@ from support.programs import output
 
 from agent.cli import parser
 from agent.cluster.resources import RESOURCES
-from agent.cluster.writer import FORCE_SYNC
 from agent.ledger import KEY_NAME
 from agent.ledger.ledger import PREFIX
 from agent.loop import CLUSTER_WIDE, MANAGED, NAMESPACED
-from agent.model import RESTARTED_AT
+from agent.model import FORCE_SYNC, RESTARTED_AT
 from agent.policy import PolicyFile
 
 VERSION = "1.36"

@@ -269,9 +269,9 @@ def external_secret(dice: Dice) -> ExternalSecret:
     """An ExternalSecret that may be synced, and as a rule recreated."""
     windows = (("deny", "* * * * *", 60.0), ("allow", "0 3 * * *", 60.0), ("deny", "nonsense", 60.0))
     return ExternalSecret(
-        key=CHAIN, uid="es", resource_version="1", generation=1, created=NOW - 9000, labels={}, stores=(STORE,),
+        key=CHAIN, uid="es", resource_version="1", generation=1, created=NOW - 9000, stores=(STORE,),
         uses=(), target="app-secrets",
-        annotations={"secret-drift-agent/mode": dice.mode()},
+        mode=dice.mode(),
         creation_policy=dice.mostly("Owner", "Orphan", "Merge", "None", one_in=8),
         immutable=dice.mostly(True, False, one_in=6),
         sync_windows=dice.mostly((), *((window,) for window in windows), one_in=15),

@@ -314,7 +314,7 @@ def test_no_sync_breaks_a_gate(case: SyncCase) -> None:
     assert policy.mode == "heal"
     assert ("recreate" if isinstance(decision, Recreate) else "force-sync") in rule.steps
     assert policy.pause is None or (policy.pause.until is not None and policy.pause.until <= NOW)
-    assert view.es.annotations["secret-drift-agent/mode"] not in STRICT
+    assert view.es.mode not in STRICT
     assert case.namespace_mode not in STRICT
     assert not case.namespace_deleting
     assert not view.es.sync_windows

@@ -446,13 +446,13 @@ class Timeline:
     def _external_secret(self) -> ExternalSecret:
         self._rv += 1
         return ExternalSecret(
-            key=KEY, uid="es", resource_version=str(self._rv), generation=1, created=BEGIN - 1e6, labels={},
-            annotations={}, stores=(STORE,), target=KEY.name, expected_keys=tuple(SOURCES),
+            key=KEY, uid="es", resource_version=str(self._rv), generation=1, created=BEGIN - 1e6,
+            stores=(STORE,), target=KEY.name, expected_keys=tuple(SOURCES),
             uses=tuple(
                 SourceUse(store=STORE, name=source.name, secret_keys=None if self.extract else (key,))
                 for key, source in SOURCES.items()
             ),
-            spec_changed=BEGIN - 1e6, refresh_time=self.refreshed, synced_version="1-", ready=self.ready,
+            spec_changed=BEGIN - 1e6, refresh_time=self.refreshed, synced_generation=1, ready=self.ready,
             ready_since=self.ready_since,
         )  # fmt: skip
 

@@ -64,7 +64,8 @@ def external_secret(
         "secretStoreRef": {"name": "prod"},
         "data": [{"secretKey": "password", "remoteRef": {"key": "db-password"}}],
     }
-    return {"metadata": meta(name, generation=2, **more), "spec": {**default, **(spec or {})}, "status": status or {}}
+    metadata = meta(name, **{"generation": 2, **more})
+    return {"metadata": metadata, "spec": {**default, **(spec or {})}, "status": status or {}}
 
 
 def key_env(name: str, secret_name: str, key: str, **more: Any) -> Object:

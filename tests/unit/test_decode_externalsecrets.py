@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent.cluster.decode import Malformed, decode_object
 from agent.cluster.decode.durations import go_duration
+from agent.esohash import synced_resource_version
 from agent.model import ExternalSecret
 
 
@@ -25,7 +26,7 @@ def test_defaults_are_those_of_the_crd() -> None:
     es = decoded()
     assert (es.refresh_policy, es.refresh_interval) == ("Periodic", 3600.0)
     assert (es.target, es.creation_policy, es.deletion_policy) == ("app", "Owner", "Retain")
-    assert (es.ready, es.ready_reason, es.refresh_time, es.synced_version) == (None, "", None, "")
+    assert (es.ready, es.ready_reason, es.refresh_time, es.synced_generation) == (None, "", None, None)
     assert (es.generation, es.created, es.spec_changed) == (2, CREATED_AT, CREATED_AT)
 
 
@@ -53,8 +54,30 @@ def test_status_and_target_are_read() -> None:
     )
     assert (es.target, es.immutable, es.template_type, es.templated) == ("other", True, "kubernetes.io/tls", False)
     assert (es.refresh_policy, es.refresh_interval) == ("OnChange", 0.0)
-    assert (es.refresh_time, es.synced_version) == (CREATED_AT + 5, "2-abc")
+    assert (es.refresh_time, es.synced_generation) == (CREATED_AT + 5, 2)
     assert (es.ready, es.ready_reason, es.ready_since) == (False, "SecretSyncedError", CREATED_AT + 9)
+
+
+def test_a_force_sync_is_synced_when_the_status_is_what_the_metadata_lead_to() -> None:
+    """Another stamp, label or generation than ESO saw, or no stamp at all, and the last sync says nothing of it."""
+    labels, annotations = {"app": "shop"}, {"force-sync": "17", "note": "x"}
+    synced = {"syncedResourceVersion": synced_resource_version(2, labels, annotations)}
+
+    def force_synced(labels: dict[str, str], annotations: dict[str, str], generation: int = 2) -> bool:
+        return decoded(labels=labels, annotations=annotations, generation=generation, status=synced).force_synced
+
+    assert force_synced(labels, annotations)
+    assert not force_synced(labels, {**annotations, "force-sync": "18"})
+    assert not force_synced({"app": "other"}, annotations)
+    assert not force_synced(labels, annotations, 3)
+    assert not force_synced({}, {})
+    assert decoded(annotations=annotations).force_sync == "17"
+
+
+@pytest.mark.parametrize(("text", "generation"), [("7-abc", 7), ("7", 7), ("-abc", None), ("x-1", None), ("²-a", None)])
+def test_the_synced_generation_is_what_eso_wrote_before_the_hash(text: str, generation: int | None) -> None:
+    """Anything that is no number says that nothing was synced."""
+    assert decoded(status={"syncedResourceVersion": text}).synced_generation == generation
 
 
 def test_a_child_of_a_cluster_external_secret_names_its_parent() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent import esohash
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import ChainReport, ChainView
 from agent.memory import Entry, NodeCache, SecretMemory, SourceMemory, VersionSeen
@@ -46,10 +45,10 @@ BACKEND = WorkloadKey("shop", "Deployment", "backend")
 def external_secret(**fields: Any) -> ExternalSecret:
     """In sync, Ready since long ago, refreshed every hour."""
     given = {
-        "key": KEY, "uid": "es", "resource_version": "1", "generation": 1, "created": LONG_AGO, "labels": {},
-        "annotations": {}, "stores": (STORE,), "uses": (USE,), "target": "app-secrets", "expected_keys": ("API_KEY",),
+        "key": KEY, "uid": "es", "resource_version": "1", "generation": 1, "created": LONG_AGO,
+        "stores": (STORE,), "uses": (USE,), "target": "app-secrets", "expected_keys": ("API_KEY",),
         "spec_changed": LONG_AGO, "refresh_time": NOW - 60, "ready": True, "ready_since": LONG_AGO,
-        "synced_version": esohash.synced_resource_version(1, {}, {}), **fields,
+        "synced_generation": 1, **fields,
     }  # fmt: skip
     return ExternalSecret(**given)
 

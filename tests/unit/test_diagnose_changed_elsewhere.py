@@ -6,7 +6,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent import esohash
 from agent.diagnose import elsewhere
 from agent.diagnose.chain import diagnose
 from agent.diagnose.view import ChainReport, ChainView
@@ -39,9 +38,9 @@ STORE = StoreKey("SecretStore", "shop", "vault")
 SOURCE = SourceKey("prod-kv.vault.azure.net", "api-key")
 USE = SourceUse(store=STORE, name="api-key", secret_keys=("API_KEY",), place="spec.data[0]")
 ES = ExternalSecret(
-    key=KEY, uid="es", resource_version="1", generation=1, created=LONG_AGO, labels={}, annotations={}, stores=(STORE,),
+    key=KEY, uid="es", resource_version="1", generation=1, created=LONG_AGO, stores=(STORE,),
     uses=(USE,), target=KEY.name, expected_keys=("API_KEY",), spec_changed=LONG_AGO, refresh_time=LOOK - 60, ready=True,
-    ready_since=LONG_AGO, synced_version=esohash.synced_resource_version(1, {}, {}),
+    ready_since=LONG_AGO, synced_generation=1,
 )  # fmt: skip
 SECRET = SecretView(
     key=KEY, uid="s", resource_version="9", created=LONG_AGO, touched=WROTE, prints={}, managed=True, hash_fits=True,

@@ -31,8 +31,8 @@ NS = "shop"
 STORE = StoreKey("SecretStore", NS, "prod-kv")
 ONE, TWO = (SourceKey("prod-kv.vault.azure.net", name) for name in ("one", "two"))
 CHAIN = ExternalSecret(
-    key=ObjectKey(NS, "app-secrets"), uid="es", resource_version="1", generation=1, created=1.0, labels={},
-    annotations={}, stores=(STORE,), target="app",
+    key=ObjectKey(NS, "app-secrets"), uid="es", resource_version="1", generation=1, created=1.0,
+    stores=(STORE,), target="app",
     uses=tuple(SourceUse(store=STORE, name=s.name, secret_keys=(s.name.upper(),)) for s in (ONE, TWO)),
 )  # fmt: skip
 BEHIND = Finding(chain=CHAIN.key, link=Link.VAULT, kind=Kind.STALE, since=1.0, evidence="", sources=(ONE,))

@@ -36,7 +36,7 @@ def decided(
 ) -> SyncDecision:
     """What is done about an immutable target that drifts for a minute, last force-synced at ``proved_at``."""
     es = ExternalSecret(
-        key=CHAIN, uid="es", resource_version="1", generation=1, created=1.0, labels={}, annotations={},
+        key=CHAIN, uid="es", resource_version="1", generation=1, created=1.0,
         stores=(StoreKey("SecretStore", "shop", "vault"),), uses=(), target="app", immutable=True, ready=True,
         ready_since=ready_since,
     )  # fmt: skip

@@ -120,7 +120,7 @@ def test_a_store_that_cannot_be_used_is_not_said_to_be_absent() -> None:
     world, use = World(), SourceUse(store=STORE, name="api-key")
     world.put("secretstores", SecretStore(key=STORE, provider="azurekv", host="prod-kv.vault.azure.net"))
     chain = ExternalSecret(
-        key=KEY, uid="u", resource_version="1", generation=1, created=0, labels={}, annotations={}, stores=(STORE,),
+        key=KEY, uid="u", resource_version="1", generation=1, created=0, stores=(STORE,),
         uses=(use,), target="app-secrets",
     )  # fmt: skip
     assert not isinstance(world.sources_of(chain)[0][1], str)

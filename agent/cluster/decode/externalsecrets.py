@@ -21,13 +21,13 @@ from agent.cluster.decode.wire import (
     key_of,
     present,
     seconds,
-    shared,
     spec_changed,
     truth,
 )
+from agent.esohash import synced_resource_version
 from agent.fingerprint import Fingerprints
 from agent.mapping import Entry, Facts, Spec, excluded, uses
-from agent.model import ExternalSecret, StoreKey
+from agent.model import FORCE_SYNC, MODE, ExternalSecret, StoreKey
 
 GROUP = "external-secrets.io"
 _DEFAULT_REFRESH = 3600.0  # of the CRD
@@ -144,14 +144,14 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
     owner = controller(meta.owner_references)
     deleting = meta.deletion_timestamp is not None
     ready = condition(status.conditions, "Ready")
+    annotations, synced = meta.annotations or {}, status.synced_resource_version or ""
+    stamp = annotations.get(FORCE_SYNC, "")
     return ExternalSecret(
         key=key,
         uid=meta.uid,
         resource_version=meta.resource_version,
         generation=meta.generation,
         created=meta.creation_timestamp.timestamp(),
-        labels=shared(meta.labels),
-        annotations=meta.annotations or {},
         stores=reading.stores,
         uses=reading.uses,
         refresh_policy=sys.intern(spec.refresh_policy or "Periodic"),
@@ -169,8 +169,11 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         deleting=deleting,
         cluster_parent=owner.name if owner and owner.kind == "ClusterExternalSecret" else "",
         spec_changed=spec_changed(meta),
+        mode=sys.intern(annotations.get(MODE, "")),
+        force_sync=stamp,
         refresh_time=seconds(status.refresh_time),
-        synced_version=status.synced_resource_version or "",
+        synced_generation=_generation(synced),
+        force_synced=bool(stamp) and synced == synced_resource_version(meta.generation, meta.labels or {}, annotations),
         ready=truth(ready.status) if ready else None,
         ready_reason=sys.intern(ready.reason or "") if ready else "",
         ready_since=seconds(ready.last_transition_time) if ready else None,
@@ -246,6 +249,12 @@ def _store(ref: StoreRef | None, namespace: str) -> StoreKey | None:
 def _store_key(kind: str, namespace: str, name: str) -> StoreKey:
     """One object for all who name the store."""
     return StoreKey(kind, namespace, name)
+
+
+def _generation(synced: str) -> int | None:
+    """Of ``GENERATION-HASH``, as ESO writes it."""
+    number = synced.partition("-")[0]
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 20 else None
 
 
 def _interval(text: str | None) -> float:

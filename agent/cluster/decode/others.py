@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from agent.cluster.decode.wire import Condition, LabelSelector, Meta, Unfit, Wire, condition, key_of
 from agent.fingerprint import Fingerprints
-from agent.model import OFF_LIMITS, Budget, Namespace, Node, PushSource
+from agent.model import MODE, OFF_LIMITS, Budget, Namespace, Node, PushSource
 
-MODE = "secret-drift-agent/mode"
 """The annotation by which the owner of an object limits what the agent may do to it."""
 
 

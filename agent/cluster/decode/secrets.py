@@ -7,7 +7,7 @@ import sys
 from agent.cluster.decode.wire import Meta, Wire, controller, key_of, newest, present, shared
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
-from agent.model import SecretView
+from agent.model import FORCE_SYNC, SecretView
 
 _ESO = "external-secrets.io"
 _ESO_WRITER = "externalsecrets.external-secrets.io/"
@@ -72,7 +72,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         managed=managed,
         hash_fits=_hash_fits(annotations.get(_DATA_HASH), data) if fingerprints else None,
         owner_uid=owner.uid if owner and owner.kind == "ExternalSecret" and owner.api_group == _ESO else "",
-        force_sync=annotations.get("force-sync", ""),
+        force_sync=annotations.get(FORCE_SYNC, ""),
         finalizers=bool(meta.finalizers),
         foreign_writers=tuple(sorted({entry.manager for entry in foreign})),
         foreign_wrote=newest(foreign),

@@ -187,14 +187,14 @@ def _workload(
         updated=updated,
         ready=ready,
         strategy=sys.intern((strategy.type if strategy else None) or "RollingUpdate"),
-        max_unavailable=str(defaults[0] if rolling.max_unavailable is None else rolling.max_unavailable),
-        max_surge=str(defaults[1] if rolling.max_surge is None else rolling.max_surge),
+        max_unavailable=sys.intern(str(defaults[0] if rolling.max_unavailable is None else rolling.max_unavailable)),
+        max_surge=sys.intern(str(defaults[1] if rolling.max_surge is None else rolling.max_surge)),
         partition=rolling.partition or 0,
         paused=bool(spec.paused),
         deleting=meta.deletion_timestamp is not None,
         owner=controller(meta.owner_references),
         claims=_claims(spec.template.spec),
-        revision=revision,
+        revision=sys.intern(revision),
         leaving=leaving,
     )
 

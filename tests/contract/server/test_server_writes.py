@@ -44,8 +44,10 @@ def test_a_force_sync_sets_one_annotation_under_our_own_name(server: ApiServerWo
     """The annotation is added, and managedFields say that secret-drift-agent owns it and nothing else."""
     uid = server.create("externalsecrets", external_secret())["metadata"]["uid"]
     answered = server.writer.force_sync(ObjectKey(server.namespace, "e"), uid=uid, stamp="1700000000")
-    assert answered.annotations == {"a": "b", "force-sync": "1700000000"}
-    ours = _managers(server.get("externalsecrets", "e"))["secret-drift-agent"]
+    assert answered.force_sync == "1700000000"
+    now = server.get("externalsecrets", "e")
+    assert now["metadata"]["annotations"] == {"a": "b", "force-sync": "1700000000"}
+    ours = _managers(now)["secret-drift-agent"]
     assert ours["operation"] == "Update"
     assert ours["fieldsV1"] == {"f:metadata": {"f:annotations": {"f:force-sync": {}}}}
 
@@ -145,7 +147,7 @@ def test_a_dry_run_writes_nothing(server: ApiServerWorld) -> None:
     made = server.create("externalsecrets", external_secret())
     server.create("deployments", deployment())
     writer, key = Writer(server.conn, dry_run=True), ObjectKey(server.namespace, "e")
-    assert writer.force_sync(key, uid=made["metadata"]["uid"], stamp="1").annotations["force-sync"] == "1"
+    assert writer.force_sync(key, uid=made["metadata"]["uid"], stamp="1").force_sync == "1"
     with pytest.raises(Conflict):
         writer.force_sync(key, uid="00000000-0000-0000-0000-000000000000", stamp="1")
     assert server.get("externalsecrets", "e") == made
