@@ -267,7 +267,8 @@ def _assumed_now(view: ChainView, policy: Policy) -> float:
 
 def _changed_at(view: ChainView) -> float:
     seen = max((source.seen_at for source in view.sources.values() if source.witnessed), default=0.0)
-    return max(seen, history.last_change(view.secret_memory) if view.secret_memory else 0.0)
+    memory = view.secret_memory
+    return max(seen, history.last_change(memory), memory.first_look) if memory else seen
 
 
 def _report(

@@ -6,12 +6,12 @@ may lag. So a container is judged by the span in which it must have resolved, he
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 from agent.diagnose import history
 from agent.memory import ABSENT, UNOBSERVED, Entry, SecretMemory
-from agent.model import ContainerRun, ContainerSpec, Pod, State, Use
+from agent.model import ContainerRun, ContainerSpec, Pod, SecretView, State, Use
 from agent.policy import Policy
 
 SELF_HEALING_OWNERS = frozenset({"Job"})
@@ -103,6 +103,24 @@ def needs(use: Use) -> Need:
     if use.optional:
         return "nothing"
     return "key" if use.via == "env" else "secret"
+
+
+def lacking(pod: Pod, secrets: Callable[[str], SecretView | None]) -> str:
+    """What a new pod of this one's template would wait for in vain; empty: nothing that we know of.
+
+    kubelet starts no container that names a key which its Secret lacks, and mounts no volume with such an item.
+    ``secrets``: by name, None for one that we do not see, of which nothing is known.
+    """
+    for spec in pod.containers:
+        for use in spec.uses:
+            secret = None if use.optional or not use.keys else secrets(use.secret)
+            absent = [key for key in use.keys or () if secret is not None and key not in secret.prints]
+            if absent:
+                return (
+                    f"container {spec.name} requires key {absent[0]} of Secret {pod.key.namespace}/{use.secret}, which"
+                    " has no such key (any more): a new pod could not start"
+                )
+    return ""
 
 
 def keys_used(use: Use, memory: SecretMemory) -> Iterable[str]:

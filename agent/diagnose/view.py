@@ -71,7 +71,7 @@ class ChainReport(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[ContainerVerdict, ...] = ()  # containers that are not fresh; all of them if asked in full
     fresh: int = 0  # containers that are fresh or assumed
     assumed_from: float = float("inf")  # who resolved after this, and before our first look, holds what we saw then
-    changed_at: float = 0.0  # newest data change or source event, API server's clock: where `settle` counts from
+    changed_at: float = 0.0  # newest data change or source event, or our first look (API server): `settle` begins
     wake_at: float | None = None
 
     def state(self, link: Link) -> State:

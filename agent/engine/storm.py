@@ -11,7 +11,8 @@ from typing import NamedTuple
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
-from agent.model import SourceKey, State, WorkloadKey
+from agent.model import SourceKey, WorkloadKey
+from agent.plan.recycle import due
 from agent.times import ago, stamp
 
 
@@ -37,7 +38,7 @@ class Storm:
             self.held()
 
     def stale(self) -> campaign.Stale:
-        """Workloads with stale containers, and the vault secrets whose change made them so."""
+        """Workloads with containers for which they are recycled, and the vault secrets whose change made them so."""
         if self._stale is None:
             self._stale = self._stale_sources()
         return self._stale
@@ -69,9 +70,11 @@ class Storm:
 
     def _stale_sources(self) -> campaign.Stale:
         found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)
+        policy = self._context.policy
         for by_workload in self._chains.verdicts.values():
             for workload, verdicts in by_workload.items():
+                states = due(policy.recycle_rule(workload.namespace)) if verdicts else ()
                 for verdict in verdicts:
-                    if verdict.state is State.STALE and verdict.counts:
+                    if verdict.state in states and verdict.counts:
                         found[workload].update(source for source, _ in verdict.versions)
         return {workload: frozenset(keys) for workload, keys in found.items()}

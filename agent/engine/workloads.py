@@ -13,7 +13,7 @@ from agent.cluster import reader
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused, Unreachable, trouble_of
 from agent.diagnose import sources as source_events
-from agent.diagnose.containers import excluded
+from agent.diagnose.containers import excluded, lacking
 from agent.diagnose.view import ChainReport
 from agent.engine import campaign
 from agent.engine.chains import Chains
@@ -119,7 +119,8 @@ class Workloads:
         log = rule.canary.log if rule is not None else None
         cases = tuple(self._pod_case(pod, verdicts.get(pod.uid, []), log, heal) for pod in live)
         chains = tuple(self._chain(report, key) for report in reports.values())
-        stale = [v for found in verdicts.values() for v in found if v.state is State.STALE]
+        wanted = recycle.due(rule)
+        stale = [v for found in verdicts.values() for v in found if v.state in wanted]
         behind = tuple(dict.fromkeys(source for verdict in stale for source, _ in verdict.versions))
         return RecycleCase(
             key=key,
@@ -133,7 +134,7 @@ class Workloads:
             moved=self._moved(stale, heal),
             policy=context.policy,
             rule=rule,
-            around=self._around(key, workload, bool(stale), behind),
+            around=self._around(key, workload, live if stale else [], behind),
             now=context.now,
             clock_error=context.clock.uncertainty,
         )
@@ -168,12 +169,12 @@ class Workloads:
         )
 
     def _around(
-        self, key: WorkloadKey, workload: Workload | None, stale: bool, behind: tuple[SourceKey, ...]
+        self, key: WorkloadKey, workload: Workload | None, live: list[Pod], behind: tuple[SourceKey, ...]
     ) -> Surroundings:
         context = self.context
         namespace = context.world.namespaces.get(key.namespace)
         mode, deleting = (namespace.mode, namespace.deleting) if namespace else (NOT_READ, False)
-        if not stale:
+        if not live:
             return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
         found, held = self.storm.stale(), self.storm.held()
         begun = {k for k, heal in context.memory.heals.items() if self._under_way(k, heal, stale=k in found)}
@@ -189,7 +190,13 @@ class Workloads:
             blast_until=held.until,
             campaign=campaign.must_wait(key, behind, context.memory, found),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
+            lacking=self._lacking(live),
         )
+
+    def _lacking(self, pods: list[Pod]) -> str:
+        """Of the newest pod's template: a rollout that has not ended is no time to recycle anyway."""
+        newest = max(pods, key=lambda pod: pod.created)
+        return lacking(newest, lambda name: self.context.world.secrets.get(ObjectKey(newest.key.namespace, name)))
 
     def _under_way(self, key: WorkloadKey, heal: HealMemory, *, stale: bool) -> bool:
         """Whether a heal takes one of the slots: pods of it are under way, or its next step is due and not refused."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from agent.model import Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
-from agent.plan.recycle import RecycleCase, outside_window, surges
+from agent.plan.recycle import RecycleCase, due, outside_window, surges
 from agent.policy import windows
 from agent.times import ago, stamp
 
@@ -155,16 +155,26 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
 def gate_settle(case: RecycleCase) -> Wait | None:
     """Quiet since the newest change, so that a pair of secrets rotated together costs one restart.
 
-    At least until a pod that is created now is seen to be created after the change: kubelet's cache may lag, the pod's
-    creation is told in whole seconds, and the clock by which it is told may be behind ours.
+    At least until a pod that is created now is seen to be created after the change, or our first look: kubelet's cache
+    may lag, the pod's creation is told in whole seconds, and the clock by which it is told may be behind ours.
     """
-    settle = max(case.rule.settle if case.rule else 0.0, case.policy.margins.kubelet_lag + 1 + case.clock_error)
+    settle = max(case.rule.settle if case.rule else 0.0, _longest_lag(case) + 1 + case.clock_error)
     newest = max((chain.report.changed_at for chain in case.chains if not chain.excluded), default=0.0)
     until = newest + settle
     since = case.heal.since if case.heal is not None else case.now
     if case.now >= until or case.now >= since + settle * case.policy.timing.settle_cap:
         return None
     return Wait(until=until, why=f"settling until {stamp(until)}")
+
+
+def _longest_lag(case: RecycleCase) -> float:
+    """Of what a new pod may get. One with subPath mounts is suspect for longer, and might go again."""
+    lag = case.policy.margins.kubelet_lag
+    if State.SUSPECT not in due(case.rule) or all(
+        use.via != "subPath" for one in case.stale for spec in one.pod.containers for use in spec.uses
+    ):
+        return lag
+    return max(lag, case.policy.timing.sub_path_lag)
 
 
 def gate_windows(case: RecycleCase) -> Refusal | None:
@@ -234,13 +244,19 @@ def gate_unknown(case: RecycleCase) -> Refusal | None:
     return _refusal(case, "unknown", f"pod {unknown.pod.key.name}: {unknown.evidence}")
 
 
+def gate_startable(case: RecycleCase) -> Refusal | None:
+    """A new pod finds every key that it must have: else one that still serves goes, and none comes."""
+    return _refusal(case, "missing-key", case.around.lacking) if case.around.lacking else None
+
+
 def _begun(case: RecycleCase) -> bool:
     return case.heal is not None and case.heal.started > 0 and case.heal.key == case.heal_key
 
 
 GATES: tuple[Gate, ...] = (
-    gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown, gate_settle,
-    gate_windows, gate_single, gate_blast_radius, gate_attempts, gate_budget, gate_campaign, gate_caps,
+    gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown,
+    gate_startable, gate_settle, gate_windows, gate_single, gate_blast_radius, gate_attempts, gate_budget,
+    gate_campaign, gate_caps,
 )  # fmt: skip
 """In the order in which an SRE would want to hear of them."""
 

@@ -59,6 +59,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     blast_until: float | None = None  # where the end of that is known
     campaign: str = ""  # why the workload must wait for another one that tries the same version first
     single_attach: str = ""  # a volume claim that only one node can mount
+    lacking: str = ""  # what a new pod would wait for in vain; empty: nothing
 
 
 class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,15 +83,22 @@ class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def stale(self) -> tuple[PodCase, ...]:
         """Pods that hold an old value, or may hold one where the policy says that is enough."""
-        wanted = {State.STALE}
-        if self.rule is not None and self.rule.suspect == "recycle":
-            wanted.add(State.SUSPECT)
+        wanted = due(self.rule)
         return tuple(case for case in self.pods if case.state in wanted and not case.cached)
 
     @property
     def ready(self) -> int:
         """Pods that serve."""
         return sum(case.pod.ready for case in self.pods)
+
+
+def due(rule: RecycleRule | None) -> frozenset[State]:
+    """The states of containers for which a workload is recycled, and counts as one that may be."""
+    return _OR_PERHAPS if rule is not None and rule.suspect == "recycle" else _FOR_SURE
+
+
+_FOR_SURE = frozenset({State.STALE})
+_OR_PERHAPS = frozenset({State.STALE, State.SUSPECT})
 
 
 def decide(case: RecycleCase) -> RecycleDecision:

@@ -240,6 +240,7 @@ def recycle_case(dice: Dice) -> RecycleCase:
         blast=dice.mostly("", "12 of 20 workloads would be recycled", one_in=25),
         campaign=dice.mostly("", "another workload tries it first", one_in=12),
         single_attach=dice.mostly("", "data", one_in=5),
+        lacking=dice.mostly("", "container app requires key K", one_in=12),
     )
     known = kind in ("Deployment", "StatefulSet", "DaemonSet") and dice.mostly(True, False, one_in=25)
     return RecycleCase(

@@ -158,7 +158,7 @@ def test_nothing_begins_while_something_is_not_settled(case: RecycleCase) -> Non
 @THOROUGH
 @given(RECYCLES)
 def test_no_limit_is_broken(case: RecycleCase) -> None:
-    """No step over a cap, the blast radius, the attempts, a budget's wait, or before the workload that tries first."""
+    """No step over a cap, a lost key, the blast radius, the attempts, a budget's wait, or before who tries first."""
     decision = _disruptive(case)
     if decision is None:
         return
@@ -168,6 +168,7 @@ def test_no_limit_is_broken(case: RecycleCase) -> None:
         here = limits.workloads_at_once_per_namespace
         assert here is None or around.under_way_here < here
     assert not around.blast
+    assert not around.lacking
     if around.campaign:
         assert heal is not None
         assert heal.started
@@ -271,7 +272,7 @@ _REACHED: dict[str, Callable[[object], bool]] = {
             "observe-mode", "no-rule", "paused", "opted-out", "bare-pod", "unsupported-owner", "owner-unknown",
             "operator-owned", "other-restarter", "deleting", "rollout-paused", "partition", "mid-rollout",
             "single-replica", "upstream", "outside-window", "blast-radius", "campaign", "pod-disruption-budget",
-            "attempts", "backoff", "unknown", "below-baseline",
+            "attempts", "backoff", "unknown", "below-baseline", "missing-key",
         )
     },
 }  # fmt: skip

@@ -50,6 +50,38 @@ def test_s04_eso_applies_the_edit_and_only_who_takes_all_keys_is_recycled() -> N
         assert not {"suspect", "changed-elsewhere", "missing-key"} & {kind for _, kind in findings(agent)}
 
 
+def test_s04_no_pod_is_recycled_onto_a_secret_that_has_lost_a_key_which_it_requires() -> None:
+    """The ExternalSecret loses a key that pods still name: a new one could not start, so none goes until it is back."""
+    key = "LANGFUSE_PUBLIC_KEY"
+    two = {**ONE, key: ALL[key]}
+    with Scenario() as s:
+        at_rest(
+            s,
+            {f"klinematrix-test-kv/{name}": f"value of {name}" for name in two.values()},
+            [b.secret_store("klinematrix-test-kv", NS), b.external_secret("app-secrets", NS, two)],
+            [b.deployment("backend", NS, 2, env={each: ("app-secrets", each) for each in two})],
+            NS,
+        )
+        s.policy(vaults=["klinematrix-test-kv"])
+        agent = watching(s)
+        old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
+
+        s.apply(b.external_secret("app-secrets", NS, ONE))
+        refused = agent.until(workload="backend", reason="missing-key")
+        s.cycles(agent)
+        assert s.writes() == []
+        assert s.is_ready(NS, "backend")
+        assert f"container app requires key {key} of Secret {NS}/app-secrets" in refused["event"]
+
+        s.rotate("klinematrix-test-kv", ALL[key], "another")
+        s.apply(b.external_secret("app-secrets", NS, two))
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+
+        assert s.all_hold(NS, "backend", "app-secrets", key, "another")
+        assert set(s.evicted(NS)) == old
+        assert refusals(agent) == [("recycle", "missing-key")]
+
+
 def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing() -> None:
     """While our watch of Secrets is silent, ESO's word that it has synced lets us read the Secret instead."""
     with Scenario() as s:

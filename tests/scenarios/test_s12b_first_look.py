@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from support.days import Day
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, stages
-from support.worlds import one_more, watching
+from support.worlds import at_rest, one_more, watching
 
 from agent.sandbox import builders as b
 
@@ -46,6 +47,28 @@ def _states(s: Scenario) -> dict[str, str]:
     document: dict[str, Any] = s.explain(f"{NS}/app-secrets", "-o", "json").json()
     (workload,) = document["workloads"]
     return {pod["name"]: pod["containers"][0]["state"] for pod in workload["pods"]}
+
+
+@pytest.mark.parametrize("via", ["env", "subPath"])
+def test_s12b_where_the_policy_recycles_what_is_suspect_each_pod_goes_once(via: str) -> None:
+    """ESO synced a moment before our first look: pods go when their successors can be told from them, and no sooner."""
+    with Scenario() as s:
+        file = {"volumes": {"keys": "app-secrets"}, "mounts": {"/keys/API_KEY": ("keys", "API_KEY")}}
+        use: dict[str, Any] = {"env": {"API_KEY": USED}} if via == "env" else file
+        chain = [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})]
+        at_rest(s, {"prod-kv/api-key": "value-one"}, chain, [b.deployment("backend", NS, 2, **use)], NS)
+        old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.apply(b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, annotations={"note": "sync"}))
+        s.wait(lambda: s.secret(NS, "app-secrets") == {"API_KEY": b"value-two"}, why="ESO has synced")
+        s.policy(recycle={"suspect": "recycle"}, timing={"subPathLag": "5s"})
+        agent = watching(s)
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent, 8)
+
+        assert s.all_hold(NS, "backend", *USED, "value-two")
+        assert sorted(s.evicted(NS)) == sorted(old)
+        assert healed(agent, "backend") == [2]
 
 
 def test_s12b_a_first_look_restarts_nothing_and_from_the_next_rotation_on_it_knows() -> None:

@@ -347,8 +347,8 @@ def test_a_workload_is_told_of_by_its_worst_containers_and_how_many_they_are() -
 
 
 def test_settling_counts_from_the_newest_witnessed_event_or_data_change() -> None:
-    """A version that was there when we first looked is no change."""
-    assert full(view()).changed_at == 0.0
+    """A version that was there when we first looked is no change; who starts right after that look is unsure, too."""
+    assert full(view()).changed_at == LOOK
     changed = NOW - 500
     assert full(view(memory=history(("b", changed), ("a", LOOK)))).changed_at == changed
     witnessed = SourceMemory(state=SourceState(created=NOW - 100), event_at=NOW - 100, seen_at=NOW - 90, witnessed=True)
