@@ -166,7 +166,7 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
         return waiting
     if stuck := _cached(case):
         return HaltNow(halt=stuck)
-    again = [c for c in new if c.state is State.STALE]
+    again = [c for c in new if c.state in due(case.rule)]
     if again and heal.key == case.heal_key:  # else a newer version has come meanwhile: that is the next heal's
         text = f"was created after the change and is not fresh: {again[0].evidence}"
         return HaltNow(halt=_halt(case, "canary-failed", text, again[0].pod.key.name))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from property.cases import KEY, NOW, OPEN, SETTLE, Dice, recycle_case, sync_case
 
 from agent.model import Kind, Link, State
@@ -243,6 +244,29 @@ def test_one_replica_leaves_no_gap(case: RecycleCase) -> None:
     elif decision is not None and workload is not None and workload.replicas == 1 and case.rule is not None:
         serving = any(pod.ready for pod in decision.pods)
         assert not serving or workload.key.kind == "DaemonSet" or case.rule.gap == "allow" or _resent(case, decision)
+
+
+def test_no_batch_passes_whose_new_pods_would_go_next() -> None:
+    """Who came for a pod that had to go, and would have to go for the same cause, ends it: else it never ended."""
+    ends = []
+    for case in (recycle_case(Dice(seed)) for seed in MANY):
+        heal, rule = case.heal, case.rule
+        if heal is None or rule is None or heal.key != KEY:
+            continue
+        former = {eviction.uid for eviction in heal.batch}
+        pods = tuple(
+            replace(each, state=State.FRESH if each.pod.uid in former else State.SUSPECT, cached=False)
+            for each in case.pods
+        )
+        reported, recycled = (
+            recycle.decide(replace(case, pods=pods, rule=rule.model_copy(update={"suspect": word})))
+            for word in ("report", "recycle")
+        )
+        came = [each for each in pods if each.state is State.SUSPECT and each.pod.created + 1 >= heal.batch_at]
+        if isinstance(reported, Passed) and came:
+            assert not isinstance(recycled, Passed | Evict | Restart | Finish)
+            ends.append(isinstance(recycled, HaltNow))
+    assert any(ends)
 
 
 def _halted(reason: str) -> Callable[[object], bool]:
