@@ -180,6 +180,11 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     blocked: str = ""
     blocked_detail: str = ""
 
+    @property
+    def in_flight(self) -> bool:
+        """Pods of it are, or may be, under way."""
+        return self.halt is None and (bool(self.batch) or self.stage == "restart")
+
 
 class Propagation(msgspec.Struct, frozen=True, kw_only=True):
     """The clock of one source version on its way to one workload."""

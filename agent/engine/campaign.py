@@ -8,41 +8,47 @@ is done, because one cause that we do not understand is likelier than many that 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from agent.diagnose.containers import counts
 from agent.engine.world import World
 from agent.memory import Memory, StormMemory
-from agent.model import Finding, Kind, ObjectKey, Pod, SourceKey, WorkloadKey
+from agent.model import Finding, Kind, ObjectKey, Pod, SourceKey, Use, WorkloadKey
 from agent.policy import Policy
 
 Stale = Mapping[WorkloadKey, frozenset[SourceKey]]
 
 
-def with_those_to_come(stale: Stale, findings: Iterable[Finding], world: World) -> Stale:
+def with_those_to_come(stale: Stale, findings: Iterable[Finding], world: World, policy: Policy) -> Stale:
     """Also the workloads that the next syncs of what is stale upstream will make so: they count before the first goes.
 
-    Consumers of a key alone whose vault secret has a newer version; not what mounts it as a plain volume.
+    Consumers of a key alone whose vault secret has a newer version; by a plain volume, where that is left behind.
     """
     found = defaultdict(set, {workload: set(sources) for workload, sources in stale.items()})
     for finding in findings:
         es = world.external_secrets.get(finding.chain)
         if finding.kind is not Kind.STALE or es is None:
             continue
-        pods = world.pods_of_secret(ObjectKey(es.key.namespace, es.target))
+        target = ObjectKey(es.key.namespace, es.target)
+        rule, secret = policy.recycle_rule(es.key.namespace), world.secrets.get(target)
+        left_behind = partial(
+            counts, immutable=secret is not None and secret.immutable, volumes=rule.volumes if rule else "ignore"
+        )
+        pods = world.pods_of_secret(target)
         for use, source in world.sources_of(es):
             if isinstance(source, SourceKey) and source in finding.sources:
                 for pod in pods:
-                    if not pod.deleting and _reads(pod, es.target, use.secret_keys):
+                    if not pod.deleting and _reads(pod, es.target, use.secret_keys, left_behind):
                         found[world.workload_of(pod)].add(source)
     return {workload: frozenset(sources) for workload, sources in found.items()}
 
 
-def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None) -> bool:
-    """Whether a container reads one of these keys (None: any) as it starts."""
+def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None, left_behind: Callable[[Use], bool]) -> bool:
+    """Whether a container reads one of these keys (None: any), and does not follow a change by itself."""
     return any(
         use.secret == secret
-        and counts(use, immutable=False, volumes="ignore")
+        and left_behind(use)
         and (keys is None or any(key in use.keys if use.keys is not None else key not in use.without for key in keys))
         for spec in pod.containers
         for use in spec.uses
@@ -81,6 +87,16 @@ def storm(known: StormMemory | None, *, exceeded: bool, wanted: bool, now: float
     return StormMemory(over=False, since=since) if now < since + calm else None
 
 
+def goes_before(other: WorkloadKey, key: WorkloadKey, memory: Memory) -> bool:
+    """Whether ``key`` waits for ``other``, whose heal has begun, where not both may go.
+
+    Pods of it are under way, or it has begun earlier: so no two wait for each other, or go at once.
+    """
+    theirs, own = memory.heals[other], memory.heals.get(key)
+    began = own.started if own is not None and own.started else float("inf")
+    return theirs.in_flight or (theirs.started, other) < (began, key)
+
+
 def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, stale: Stale) -> str:
     """Why this workload waits for another one that tries the same version first; empty: it need not."""
     for other, heal in memory.heals.items():
@@ -89,6 +105,7 @@ def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, 
         shared = ", ".join(str(source) for source in sorted(set(heal.sources) & set(sources)))
         if heal.halt is not None and heal.halt.reason == "canary-failed":
             return f"{shared}: the same version made the canary of {other.kind} {other} fail"
-        if heal.started and not heal.canary_passed and heal.halt is None:
+        trying = heal.started and not heal.canary_passed and heal.halt is None
+        if trying and goes_before(other, key, memory):
             return f"{shared}: the canary of {other.kind} {other} tries the same version first"
     return ""

@@ -64,7 +64,7 @@ class Storm:
         if self._exceeded is None:
             upstream = (finding for found in self._chains.findings.values() for finding in found.values())
             world = self._context.world
-            coming = campaign.with_those_to_come(self.stale(), upstream, world)
+            coming = campaign.with_those_to_come(self.stale(), upstream, world, self._context.policy)
             self._exceeded = campaign.blast_radius(coming, world, self._context.policy)
         return self._exceeded
 

@@ -24,7 +24,17 @@ from agent.engine.storm import Storm
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
 from agent.memory import Eviction, Halt, HealMemory
-from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
+from agent.model import (
+    RESTARTED_AT,
+    ContainerVerdict,
+    ObjectKey,
+    Pod,
+    SourceKey,
+    State,
+    Step,
+    Workload,
+    WorkloadKey,
+)
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
 from agent.plan.moved import Moved
@@ -180,10 +190,11 @@ class Workloads:
         begun = {k for k, heal in context.memory.heals.items() if self._under_way(k, heal, stale=k in found)}
         own = context.memory.heals.get(key)
         lonely = workload is not None and workload.replicas == 1 and workload.claims
+        ahead = {k for k in begun - {key} if campaign.goes_before(k, key, context.memory)}
         return Surroundings(
-            begun=own is not None and self._under_way(key, own, stale=True),
-            under_way=len(begun - {key}),
-            under_way_here=sum(k.namespace == key.namespace for k in begun - {key}),
+            begun=own is not None and own.in_flight,
+            under_way=len(ahead),
+            under_way_here=sum(k.namespace == key.namespace for k in ahead),
             namespace_mode=mode,
             namespace_deleting=deleting,
             blast=held.why,
@@ -400,14 +411,17 @@ class Workloads:
         assert workload is not None
         now = context.now
         former = context.memory.heals.get(key) or HealMemory(key=decision.key, since=now)
+        unsent = former.stage == "restart" and workload.template_annotations.get(RESTARTED_AT) != former.restart_stamp
+        # The same one as was reserved, perhaps on its way; else one of its own: an old one would restart nothing.
+        stamp = former.restart_stamp if unsent and former.key == decision.key else f"{decision.key}-{int(now)}"
         heal = replace(
             former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
-            stage="restart", batch_at=now, restart_stamp=decision.key, sources=case.sources,
+            stage="restart", batch_at=now, restart_stamp=stamp, sources=case.sources,
         )  # fmt: skip
         self._reserve(key, heal)
         try:
             current = reader.version_of(context.conn, COLLECTIONS[key.kind], ObjectKey(key.namespace, key.name))
-            context.writer.restart(key, uid=workload.uid, resource_version=current, stamp=decision.key)
+            context.writer.restart(key, uid=workload.uid, resource_version=current, stamp=stamp)
         except (ApiProblem, Unreachable) as error:
             context.step(Step.RECYCLE, "failed", str(error))
             if not (isinstance(error, Unreachable) and error.maybe_applied):

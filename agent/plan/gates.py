@@ -11,7 +11,7 @@ from collections.abc import Callable
 from agent.model import Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
-from agent.plan.recycle import RecycleCase, due, outside_window, surges
+from agent.plan.recycle import RecycleCase, due, failure, outside_window, surges
 from agent.policy import windows
 from agent.times import ago, stamp
 
@@ -153,16 +153,19 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
 
 
 def gate_settle(case: RecycleCase) -> Wait | None:
-    """Quiet since the newest change, so that a pair of secrets rotated together costs one restart.
+    """Quiet since the newest change, so that a pair of secrets rotated together costs one restart; not for ever.
 
     At least until a pod that is created now is seen to be created after the change, or our first look: kubelet's cache
     may lag, the pod's creation is told in whole seconds, and the clock by which it is told may be behind ours.
     """
-    settle = max(case.rule.settle if case.rule else 0.0, _longest_lag(case) + 1 + case.clock_error)
+    floor = _longest_lag(case) + 1 + case.clock_error
+    settle = max(case.rule.settle if case.rule else 0.0, floor)
     newest = max((chain.report.changed_at for chain in case.chains if not chain.excluded), default=0.0)
     until = newest + settle
     since = case.heal.since if case.heal is not None else case.now
-    if case.now >= until or case.now >= since + settle * case.policy.timing.settle_cap:
+    if case.now >= since + settle * case.policy.timing.settle_cap:
+        until = newest + floor
+    if case.now >= until:
         return None
     return Wait(until=until, why=f"settling until {stamp(until)}")
 
@@ -244,19 +247,33 @@ def gate_unknown(case: RecycleCase) -> Refusal | None:
     return _refusal(case, "unknown", f"pod {unknown.pod.key.name}: {unknown.evidence}")
 
 
+def gate_failing(case: RecycleCase) -> Refusal | None:
+    """Before the first goes, no pod that is not stale fails: it shows what would become of one that serves.
+
+    Who serves nobody may go. Once one has gone it is known how many served before, and no fewer will.
+    """
+    if (case.heal is not None and case.heal.started) or not all(c.pod.ready for c in case.stale):
+        return None
+    failing = next((found for c in case.pods if c not in case.stale and (found := failure(case, c))), None)
+    return _refusal(case, "pod-failing", f"pod {failing[1]}, which is not stale: {failing[0]}") if failing else None
+
+
 def gate_startable(case: RecycleCase) -> Refusal | None:
     """A new pod finds every key that it must have: else one that still serves goes, and none comes."""
     return _refusal(case, "missing-key", case.around.lacking) if case.around.lacking else None
 
 
 def _begun(case: RecycleCase) -> bool:
-    return case.heal is not None and case.heal.started > 0 and case.heal.key == case.heal_key
+    heal = case.heal
+    if heal is None or not heal.started or heal.key != case.heal_key:
+        return False
+    return heal.canary_passed or heal.in_flight
 
 
 GATES: tuple[Gate, ...] = (
     gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown,
-    gate_startable, gate_settle, gate_windows, gate_single, gate_blast_radius, gate_attempts, gate_budget,
-    gate_campaign, gate_caps,
+    gate_startable, gate_failing, gate_settle, gate_windows, gate_single, gate_blast_radius, gate_attempts,
+    gate_budget, gate_campaign, gate_caps,
 )  # fmt: skip
 """In the order in which an SRE would want to hear of them."""
 

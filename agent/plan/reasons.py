@@ -21,7 +21,7 @@ REASONS: Mapping[Step, tuple[str, ...]] = {
         "api-unreachable", "attempts", "backoff", "bare-pod", "below-baseline", "blast-radius", "campaign", "deleting",
         "eviction-failed", "mid-rollout", "missing-key", "no-rule", "observe-mode", "operator-owned", "opted-out",
         "other-restarter", "outside-window", "owner-unknown", "partition", "paused", "pod-disruption-budget",
-        "restart-failed", "rollout-paused", "secret-unread", "single-replica", "unknown", "unsupported-owner",
-        "upstream",
+        "pod-failing", "restart-failed", "rollout-paused", "secret-unread", "single-replica", "unknown",
+        "unsupported-owner", "upstream",
     ),
 }  # fmt: skip

@@ -116,7 +116,7 @@ def decide(case: RecycleCase) -> RecycleDecision:
             return HaltNow(halt=stuck)
         if heal is None or any(chain.report.upstream.holds_up for chain in case.chains if not chain.excluded):
             return Idle()  # while a Secret is not what it should be, nobody can be called fresh
-        if any(_failure(case, c) for c in case.pods):
+        if any(failure(case, c) for c in case.pods):
             return Idle()  # it resolves again by itself; until then it is not known what it will run
         return Finish()
     from agent.plan.gates import GATES  # the gates speak of cases, so they import this module
@@ -138,8 +138,8 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     reserved = {eviction.uid for eviction in heal.batch}
     evicted = {eviction.uid for eviction in heal.batch if eviction.done or eviction.uid not in here}
     new = [c for c in case.pods if c.pod.uid not in reserved and c.pod.created + 1 >= heal.batch_at]
-    if failure := next((f for c in new if (f := _failure(case, c))), None):
-        return HaltNow(halt=_halt(case, "canary-failed", *failure))
+    if failed := next((f for c in new if (f := failure(case, c))), None):
+        return HaltNow(halt=_halt(case, "canary-failed", *failed))
     if blocked := next((b for c in new if (b := _blocked(c))), None):
         return HaltNow(halt=_halt(case, "canary-blocked", *blocked))
     if heal.batch and (not evicted or _unsent(case, heal)):
@@ -223,7 +223,7 @@ def _ready_within(case: RecycleCase) -> float:
     return case.rule.canary.ready_within if case.rule is not None else 300.0
 
 
-def _failure(case: RecycleCase, candidate: PodCase) -> tuple[str, str] | None:
+def failure(case: RecycleCase, candidate: PodCase) -> tuple[str, str] | None:
     """(what, pod) if a new pod started and failed."""
     name = candidate.pod.key.name
     if candidate.log == "failure":
@@ -312,7 +312,7 @@ def halt_ended(case: RecycleCase, halt: Halt) -> str:
         return "a source version or the template has changed"
     if halt.reason == "immutable-cached-on-node":
         return "" if any(c.cached for c in case.pods) else "every pod is on a node that serves the new Secret"
-    if not case.stale and not any(_failure(case, c) for c in case.pods):
+    if not case.stale and not any(failure(case, c) for c in case.pods):
         return "no container is stale any more"
     halted = next((c.pod for c in case.pods if c.pod.key.name == halt.pod), None)
     if halt.reason == "canary-blocked":

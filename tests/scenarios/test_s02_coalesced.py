@@ -76,3 +76,33 @@ def test_s02_two_versions_of_one_second_are_told_apart_from_one() -> None:
         assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-three"}
         assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-three")
         assert refusals(agent) == []
+
+
+def test_s02_a_workload_that_was_held_up_for_long_is_not_recycled_before_new_pods_get_the_new_value_for_sure() -> None:
+    """A budget held it up far beyond the longest settling; then comes another version: each pod goes once."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [
+                b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}),
+                b.budget("backend", NS, "backend", minAvailable=2),
+            ],
+            [b.deployment("backend", NS, 2, env={"API_KEY": ("app-secrets", "API_KEY")})],
+            NS,
+        )  # fmt: skip
+        s.policy(recycle={"suspect": "recycle"}, margins={"kubeletLag": "2s"})
+        old = sorted(pod["metadata"]["name"] for pod in s.pods(NS, "backend"))
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        agent.until(reason="pod-disruption-budget", workload="backend")
+        s.pass_time(300)
+        s.cycles(agent, 3)
+
+        s.apply(b.budget("backend", NS, "backend", minAvailable=0))
+        s.rotate("prod-kv", "api-key", "value-three")
+        s.wait(lambda: healed(agent, "backend"), 40, why="backend healed")
+        s.cycles(agent, 8)
+
+        assert sorted(s.evicted(NS)) == old
+        assert healed(agent, "backend") == [2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -153,3 +155,34 @@ def test_s16_a_gap_is_made_only_where_the_policy_allows_one() -> None:
             FORCE_SYNC, ("create", "pods", "eviction", f"{NS}/{old['metadata']['name']}"),
         ]  # fmt: skip
         assert refusals(agent) == []
+
+
+def test_s16_a_replica_that_goes_stale_again_under_the_same_versions_is_restarted_again() -> None:
+    """A hand changes the Secret, a container takes that value, ESO undoes it: the second restart is one of its own."""
+    with Scenario() as s:
+        _world(s, b.deployment("backend", NS, 1, **ENV))
+        s.policy()
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.cycles(agent)
+        assert agent.stop().code == 0
+        s.pass_time(30)
+        secret: Object = {"apiVersion": "v1", "kind": "Secret", **(s.get("Secret", NS, "app-secrets") or {})}
+        secret["metadata"] = {
+            k: v for k, v in secret["metadata"].items() if k not in ("resourceVersion", "managedFields")
+        }
+        secret["data"] = {"API_KEY": b64encode(b"by hand").decode()}
+        agent = watching(s)
+
+        s.call(setattr, s.sandbox.eso, "delay", 9.0)
+        s.apply(secret)
+        time.sleep(4)  # past the margins: what starts now gets the hand's value for sure
+        (pod,) = s.pods(NS, "backend")
+        s.call(s.sandbox.kubelet.restart_container, NS, pod["metadata"]["name"], "app")
+        s.wait(lambda: s.secret(NS, "app-secrets") == {"API_KEY": b"value-two"}, 30, why="ESO has undone it")
+        s.call(setattr, s.sandbox.eso, "delay", 0.0)
+        s.wait(lambda: s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two"), 40, why="it is fresh again")
+
+        assert [verb for verb, resource, *_ in s.writes() if resource == "deployments"] == ["patch"] * 2
+        assert agent.lines(reason="canary-blocked") == []

@@ -223,3 +223,24 @@ def test_s18b_another_good_value_ends_the_halt_with_a_canary_of_its_own() -> Non
         assert stages(agent, "backend") == [("canary", 1), ("batch", 1)]
         assert refusals(agent) == [("recycle", "below-baseline")]
         assert "secret_drift_halted{" not in s.metrics(agent)
+
+
+def test_s18_where_a_pod_fails_on_the_new_value_already_none_that_serves_is_replaced() -> None:
+    """One restarted by itself and crash-loops: its sibling alone serves, and stays, and the refusal says why."""
+    with Scenario() as s:
+        _world(s, replicas=2)
+        s.policy(recycle={"settle": "5s"})
+        agent = watching(s)
+        s.call(s.sandbox.backends.reject, "db", "bad")
+        s.rotate("prod-kv", "db-password", "bad")
+        s.wait(lambda: (s.secret(NS, "app-secrets") or {}).get("DB_PASSWORD") == b"bad", why="ESO has synced")
+        first = s.pods(NS, "backend")[0]["metadata"]["name"]
+        s.call(s.sandbox.kubelet.restart_container, NS, first, "app")
+        s.wait(lambda: sum(ready(pod) for pod in s.pods(NS, "backend")) == 1, why="one crash-loops")
+        s.pass_time(10)
+        refused = agent.until(workload="backend", reason="pod-failing")
+        s.cycles(agent)
+
+        assert s.evicted(NS) == []
+        assert f"pod {first}, which is not stale: container app starts and fails" in refused["event"]
+        assert sum(ready(pod) for pod in s.pods(NS, "backend")) == 1

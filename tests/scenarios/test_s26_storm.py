@@ -12,7 +12,7 @@ from support.worlds import at_rest
 
 from agent.ledger import requests
 from agent.sandbox import builders as b
-from agent.sandbox.client import CONFIG_MAPS, PODS
+from agent.sandbox.client import CONFIG_MAPS, PODS, Object
 from agent.sandbox.world import AGENT_NAMESPACE
 
 NS = "shop"
@@ -28,13 +28,13 @@ def world(s: Scenario) -> None:
     assert s.once().code == 0
 
 
-def unseen(s: Scenario) -> None:
-    """The same before an agent was ever there."""
+def unseen(s: Scenario, apps: list[Object] | None = None) -> None:
+    """The same before an agent was ever there; ``apps`` in place of those that take their keys by the environment."""
     at_rest(
         s,
         {f"prod-kv/{name}": "value-one" for name in NAMES},
         [b.secret_store("prod-kv", NS), *(b.external_secret(name, NS, {"KEY": name}) for name in NAMES)],
-        [b.deployment(name, NS, 2, env={"KEY": (name, "KEY")}) for name in NAMES],
+        apps or [b.deployment(name, NS, 2, env={"KEY": (name, "KEY")}) for name in NAMES],
         NS,
     )
 
@@ -118,6 +118,23 @@ def test_s26_what_may_hold_an_old_value_counts_where_the_policy_recycles_it() ->
         s.cycles(leader, 4)
         assert s.evicted(NS) == []
         assert HELD in leader.err
+
+
+def test_s26_who_mounts_what_is_still_to_be_synced_counts_where_the_policy_recycles_that() -> None:
+    """As with environments: the first that is stale is held back for those to come."""
+    recycle = {"volumes": "recycle"}
+    with Scenario() as s:
+        apps = [b.deployment(name, NS, 2, mounts={"/keys": "keys"}, volumes={"keys": name}) for name in NAMES]
+        unseen(s, apps)
+        s.policy(recycle=recycle)
+        assert s.once().code == 0
+        s.policy(recycle=recycle, limits={"syncsInFlight": 1})
+        s.call(setattr, s.sandbox.eso, "delay", 3.0)
+        leader = s.start_agent(POD_NAME="leader")
+        s.cycles(leader, 1)
+        rotate_all(s)
+        s.wait(lambda: held_back(s, leader) == MANY or s.evicted(NS), 60, "all are held back")
+        assert s.evicted(NS) == []
 
 
 def test_s26_a_storm_is_over_when_it_has_stayed_calm_for_a_quarter_of_an_hour_also_for_the_next_leader() -> None:

@@ -26,8 +26,10 @@ from agent.model import (
     Use,
     WorkloadKey,
 )
+from agent.policy import Policy, RecycleRule
 
 NS = "shop"
+POLICY = Policy()
 STORE = StoreKey("SecretStore", NS, "prod-kv")
 ONE, TWO = (SourceKey("prod-kv.vault.azure.net", name) for name in ("one", "two"))
 CHAIN = ExternalSecret(
@@ -53,14 +55,14 @@ def workload(app: str) -> WorkloadKey:
     return WorkloadKey(NS, "StatefulSet", app)
 
 
-def counted(*pods: Pod, finding: Finding = BEHIND, stale: Stale | None = None) -> Stale:
+def counted(*pods: Pod, finding: Finding = BEHIND, stale: Stale | None = None, policy: Policy = POLICY) -> Stale:
     """What counts in a world of these pods, in which ``finding`` is found."""
     world = World()
     world.put("secretstores", SecretStore(key=STORE, provider="azurekv", host=ONE.vault))
     world.put("externalsecrets", CHAIN)
     for each in pods:
         world.put("pods", each)
-    return with_those_to_come(stale or {}, [finding], world)
+    return with_those_to_come(stale or {}, [finding], world, policy)
 
 
 def test_who_reads_a_key_whose_vault_secret_is_newer_counts() -> None:
@@ -76,6 +78,14 @@ def test_who_reads_a_key_whose_vault_secret_is_newer_counts() -> None:
         pod("leaving", Use("app", "envFrom"), deleting=True),
     )
     assert found == {workload(app): frozenset({ONE}) for app in ("by-name", "all", "file")}
+
+
+def test_who_mounts_it_counts_where_the_policy_recycles_that() -> None:
+    """Their files follow by themselves, but `volumes: recycle` says that nobody reads them again."""
+    rule = RecycleRule.model_validate({"namespaces": (NS,), "volumes": "recycle"})
+    mounted = pod("mounted", Use("app", "volume"))
+    assert counted(mounted) == {}
+    assert counted(mounted, policy=Policy(recycle=(rule,))) == {workload("mounted"): frozenset({ONE})}
 
 
 def test_what_is_stale_already_keeps_its_own_sources() -> None:
