@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, stages
 from support.worlds import at_rest, watching
@@ -11,6 +13,8 @@ from agent.sandbox.apiserver.faults import FaultRule
 
 NS = "klinematrix-test"
 ONE = {"MONGODB_URI": "mongodb-connection-string-test"}
+POLICY: dict[str, Any] = {"vaults": ["klinematrix-test-kv"], "timing": {"missingPersistence": "10s"}}
+"""ESO has time enough to do it by itself, however busy the machine is."""
 ALL = {**ONE, "LANGFUSE_PUBLIC_KEY": "langfuse-public-key", "LANGFUSE_SECRET_KEY": "langfuse-secret-key"}
 
 
@@ -27,7 +31,7 @@ def test_s04_eso_applies_the_edit_and_only_who_takes_all_keys_is_recycled() -> N
             ],
             NS,
         )
-        s.policy(vaults=["klinematrix-test-kv"])
+        s.policy(**POLICY)
         agent = watching(s)
         old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
         others = {pod["metadata"]["uid"] for pod in s.pods(NS, "importer")}
@@ -62,7 +66,7 @@ def test_s04_no_pod_is_recycled_onto_a_secret_that_has_lost_a_key_which_it_requi
             [b.deployment("backend", NS, 2, env={each: ("app-secrets", each) for each in two})],
             NS,
         )
-        s.policy(vaults=["klinematrix-test-kv"])
+        s.policy(**POLICY)
         agent = watching(s)
         old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
 
@@ -92,7 +96,7 @@ def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing() -> N
             [b.deployment("backend", NS, 1, env_from=["app-secrets"])],
             NS,
         )
-        s.policy(vaults=["klinematrix-test-kv"])
+        s.policy(**POLICY)
         agent = watching(s)
         silent = FaultRule(effect="half-open", user="agent", verb="watch", resource="secrets")
         s.call(s.sandbox.api.faults.add, silent)
