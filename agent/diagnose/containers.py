@@ -113,11 +113,11 @@ def lacking(pod: Pod, secrets: Callable[[str], SecretView | None]) -> str:
     """
     for spec in pod.containers:
         for use in spec.uses:
-            secret = None if use.optional or not use.keys else secrets(use.secret)
-            absent = [key for key in use.keys or () if secret is not None and key not in secret.prints]
-            if absent:
+            if use.optional or not use.keys or (secret := secrets(use.secret)) is None:
+                continue
+            if absent := next((key for key in use.keys if key not in secret.prints), ""):
                 return (
-                    f"container {spec.name} requires key {absent[0]} of Secret {pod.key.namespace}/{use.secret}, which"
+                    f"container {spec.name} requires key {absent} of Secret {pod.key.namespace}/{use.secret}, which"
                     " has no such key (any more): a new pod could not start"
                 )
     return ""

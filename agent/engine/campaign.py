@@ -97,7 +97,7 @@ def goes_before(other: WorkloadKey, key: WorkloadKey, memory: Memory) -> bool:
     return theirs.in_flight or (theirs.started, other) < (began, key)
 
 
-def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, stale: Stale) -> str:
+def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory) -> str:
     """Why this workload waits for another one that tries the same version first; empty: it need not."""
     for other, heal in memory.heals.items():
         if other == key or not set(heal.sources) & set(sources):

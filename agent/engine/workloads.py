@@ -24,17 +24,7 @@ from agent.engine.storm import Storm
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
 from agent.memory import Eviction, Halt, HealMemory
-from agent.model import (
-    RESTARTED_AT,
-    ContainerVerdict,
-    ObjectKey,
-    Pod,
-    SourceKey,
-    State,
-    Step,
-    Workload,
-    WorkloadKey,
-)
+from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
 from agent.plan.moved import Moved
@@ -199,7 +189,7 @@ class Workloads:
             namespace_deleting=deleting,
             blast=held.why,
             blast_until=held.until,
-            campaign=campaign.must_wait(key, behind, context.memory, found),
+            campaign=campaign.must_wait(key, behind, context.memory),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
             lacking=self._lacking(live),
         )
@@ -213,9 +203,7 @@ class Workloads:
         """Whether a heal takes one of the slots: pods of it are under way, or its next step is due and not refused."""
         if not heal.started or heal.halt is not None:
             return False
-        if heal.batch or heal.stage == "restart":
-            return True
-        return stale and self.context.refusal(workload=key) is None
+        return heal.in_flight or (stale and self.context.refusal(workload=key) is None)
 
     def _heal_key(self, reports: dict[ObjectKey, ChainReport], workload: Workload | None) -> str:
         """What a heal is about: the versions of all the sources behind the workload, its template, its uid."""
@@ -411,7 +399,7 @@ class Workloads:
         assert workload is not None
         now = context.now
         former = context.memory.heals.get(key) or HealMemory(key=decision.key, since=now)
-        unsent = former.stage == "restart" and workload.template_annotations.get(RESTARTED_AT) != former.restart_stamp
+        unsent = former.stage == "restart" and not recycle.stamped(case, former)
         # The same one as was reserved, perhaps on its way; else one of its own: an old one would restart nothing.
         stamp = former.restart_stamp if unsent and former.key == decision.key else f"{decision.key}-{int(now)}"
         heal = replace(

@@ -107,7 +107,7 @@ def decide(case: RecycleCase) -> RecycleDecision:
     if heal is not None and heal.halt is not None:
         why = halt_ended(case, heal.halt)
         return EndHalt(why=why) if why else Idle()
-    if heal is not None and (heal.batch or heal.stage == "restart"):
+    if heal is not None and heal.in_flight:
         outcome = watch_batch(case, heal)
         if outcome is not None:
             return outcome
@@ -132,7 +132,7 @@ def decide(case: RecycleCase) -> RecycleDecision:
 
 def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     """How the pods under way fare. None: they are done with, and the next step may be looked for."""
-    if heal.stage == "restart" and not _stamped(case, heal):
+    if heal.stage == "restart" and not stamped(case, heal):
         return None  # reserved, and never sent
     here = {c.pod.uid for c in case.pods}
     reserved = {eviction.uid for eviction in heal.batch}
@@ -185,7 +185,7 @@ def _due(case: RecycleCase) -> tuple[PodCase, ...]:
     return tuple(c for c in stale if not c.pod.ready) if stale and outside_window(case) else stale
 
 
-def _stamped(case: RecycleCase, heal: HealMemory) -> bool:
+def stamped(case: RecycleCase, heal: HealMemory) -> bool:
     """Whether the template bears this heal's stamp: the restart that was reserved has been sent."""
     return case.workload is None or case.workload.template_annotations.get(RESTARTED_AT) == heal.restart_stamp
 

@@ -10,6 +10,7 @@ from support.servers import Cluster
 
 from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused
 from agent.cluster.reader import get
+from agent.cluster.resources import RESOURCES
 from agent.cluster.stored import Stored, list_stored, read_stored
 from agent.cluster.writer import Writer
 from agent.model import ObjectKey, WorkloadKey
@@ -74,11 +75,19 @@ def raw(api: Cluster, path: str) -> Any:
     return json.loads(api.connect().request("GET", path).body)
 
 
+def annotations_of(api: Cluster) -> dict[str, str]:
+    """Of the ExternalSecret, as it is there now."""
+    path = RESOURCES["externalsecrets"].path(*SECRETS)
+    found: dict[str, str] = raw(api, path)["metadata"]["annotations"]
+    return found
+
+
 def test_a_force_sync_sets_one_annotation_and_nothing_else(api: Cluster) -> None:
     """The annotation is added under our own field manager; the answer shows it."""
     api.seed(external_secret())
     answered = Writer(api.connect()).force_sync(SECRETS, uid="es-uid", stamp="1700000000")
     assert answered.force_sync == "1700000000"
+    assert annotations_of(api) == {"a": "b", "force-sync": "1700000000"}
     (patch,) = api.asked("externalsecrets", "patch")
     assert json.loads(patch.body) == {"metadata": {"uid": "es-uid", "annotations": {"force-sync": "1700000000"}}}
     assert patch.query["fieldManager"] == "secret-drift-agent"
@@ -89,7 +98,7 @@ def test_a_force_sync_meant_for_an_object_since_replaced_fails(api: Cluster) -> 
     api.seed(external_secret())
     with pytest.raises(Conflict):
         Writer(api.connect()).force_sync(SECRETS, uid="another-uid", stamp="1")
-    assert get(api.connect(), "externalsecrets", SECRETS).force_sync == ""
+    assert annotations_of(api) == {"a": "b"}
 
 
 def test_a_dry_run_writes_nothing(api: Cluster) -> None:
@@ -101,7 +110,7 @@ def test_a_dry_run_writes_nothing(api: Cluster) -> None:
     before = raw(api, "/apis/apps/v1/namespaces/default/deployments/backend")
     key = WorkloadKey("default", "Deployment", "backend")
     writer.restart(key, uid="d-uid", resource_version=before["metadata"]["resourceVersion"], stamp="now")
-    assert get(api.connect(), "externalsecrets", SECRETS).force_sync == ""
+    assert annotations_of(api) == {"a": "b"}
     assert not get(api.connect(), "pods", POD).deleting
     assert raw(api, "/apis/apps/v1/namespaces/default/deployments/backend") == before
 

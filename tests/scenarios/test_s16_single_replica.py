@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from base64 import b64encode
 from typing import Any
 
@@ -177,7 +176,7 @@ def test_s16_a_replica_that_goes_stale_again_under_the_same_versions_is_restarte
 
         s.call(setattr, s.sandbox.eso, "delay", 9.0)
         s.apply(secret)
-        time.sleep(4)  # past the margins: what starts now gets the hand's value for sure
+        s.pass_time(4)  # past the margins: what starts now gets the hand's value for sure
         (pod,) = s.pods(NS, "backend")
         s.call(s.sandbox.kubelet.restart_container, NS, pod["metadata"]["name"], "app")
         s.wait(lambda: s.secret(NS, "app-secrets") == {"API_KEY": b"value-two"}, 30, why="ESO has undone it")

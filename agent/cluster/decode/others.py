@@ -6,8 +6,6 @@ from agent.cluster.decode.wire import Condition, LabelSelector, Meta, Unfit, Wir
 from agent.fingerprint import Fingerprints
 from agent.model import MODE, OFF_LIMITS, Budget, Namespace, Node, PushSource
 
-"""The annotation by which the owner of an object limits what the agent may do to it."""
-
 
 class NamespaceStatus(Wire):
     """status of a namespace."""
