@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -33,19 +33,9 @@ from agent.events import BoundsRead, Event, LeadershipChanged, Troubled
 from agent.inquiries import Inquiries, acknowledged
 from agent.ledger import KEY_NAME, Installation, Ledger, LedgerConflict, LedgerProblem, installation_key
 from agent.ledger.requests import Request
-from agent.model import ObjectKey, Pod, Trouble
+from agent.model import ObjectKey, Trouble
 from agent.policy import PolicyFile
-
-MANAGED = "reconcile.external-secrets.io/managed=true"
-"""ESO's label on the Secrets that it writes: no other Secret of the cluster is ever read."""
-
-CLUSTER_WIDE = ("namespaces", "nodes", "clustersecretstores")
-NAMESPACED = (
-    "externalsecrets", "secretstores", "pushsecrets", "secrets",
-    "replicasets", "pods", "deployments", "statefulsets", "daemonsets",
-)  # fmt: skip
-"""In the order in which they are read. Secrets before pods: a container that resolves after our first look at the
-Secret is then never seen before it."""
+from agent.scopes import as_asked_for, part_of, scopes
 
 FIRST_ANSWERS = 60.0
 """Seconds for which a start waits for the collections and the vaults; what has not answered then is unknown."""
@@ -86,6 +76,7 @@ class Agent:
         self.subscribers = list(subscribers)
         self.inbox: Inbox = queue.SimpleQueue()
         self._sweepers = Sweepers(make_vault, self.inbox.put, clock)
+        self._scopes = scopes(settings.namespaces)
         self._reflectors: list[Reflector] = []
         self._versions: dict[Scope, str] = {}
         self._awaited: set[str] = set()  # vaults that must answer before pending Secrets are taken in
@@ -112,7 +103,7 @@ class Agent:
         self.engine = Engine(self.context, self.inbox, me)
         self._inquiries: Inquiries | None = None
         self.engine.acting = settings.access == "heal"
-        for scope in self._scopes():
+        for scope in self._scopes:
             world.set_trouble(
                 scope.resource, scope.namespace, Trouble(cause="not-looked-yet", detail=f"{scope}: not read yet")
             )
@@ -132,14 +123,15 @@ class Agent:
             garbage.give_back()
 
     def _load(self, ends: float) -> None:
-        scopes = self._scopes()
-        secrets_read = max(number for number, scope in enumerate(scopes) if scope.resource == "secrets")
+        secrets_read = max(number for number, scope in enumerate(self._scopes) if scope.resource == "secrets")
         looks: list[Future[VaultAnswer]] = []
         with ThreadPoolExecutor(2, "list") as lists, ThreadPoolExecutor(8, "sweep") as sweeps:
-            for number, message in enumerate(lists.map(self._list, scopes)):
+            listed = {scope: lists.submit(self._list, scope) for scope in as_asked_for(self._scopes)}
+            for number, scope in enumerate(self._scopes):
+                self.inbox.put(listed.pop(scope).result())
                 if self.stopping.is_set():
+                    lists.shutdown(cancel_futures=True)
                     raise Stopped
-                self.inbox.put(message)
                 if number == secrets_read:
                     # A vault's answer explains a Secret only if it is newer; all the rest can be read meanwhile.
                     self.engine.take_in()
@@ -318,25 +310,15 @@ class Agent:
         except LedgerProblem as error:
             self.context.troubles.subject("the ledger", Trouble(cause="ledger", detail=str(error)))
 
-    def _scopes(self) -> list[Scope]:
-        namespaces: tuple[str | None, ...] = self.settings.namespaces or (None,)
-        wide = [Scope(resource) for resource in CLUSTER_WIDE]
-        return wide + [Scope(resource, namespace) for resource in NAMESPACED for namespace in namespaces]
-
     def _list(self, scope: Scope) -> Message:
         try:
             page = self.context.policy.reading.list_page_size
-            listing = list_all(self.conn, scope.resource, scope.namespace, page=page, **self._part_of(scope))
+            part = part_of(scope, self.installation.fingerprints)
+            listing = list_all(self.conn, scope.resource, scope.namespace, page=page, **part)
         except (ApiProblem, Unreachable, BadAnswer) as error:
             return Malfunction(scope, trouble_of(error))
         self._versions[scope] = listing.resource_version
         return Listed(scope, listing, gap=True)
-
-    def _part_of(self, scope: Scope) -> dict[str, Any]:
-        """What of a collection is asked for and kept."""
-        if scope.resource == "secrets":
-            return {"fingerprints": self.installation.fingerprints, "label_selector": MANAGED}
-        return {"keep": uses_secrets} if scope.resource == "pods" else {}
 
     def _read_bounds(self) -> None:
         """Whether anything but RBAC bounds our writes: installed policies may be removed while we run."""
@@ -355,9 +337,10 @@ class Agent:
 
     def _watch(self) -> None:
         """Follow everything from where it was read; what could not be read is tried again."""
-        for scope in self._scopes():
+        for scope in self._scopes:
             resume = self._versions.get(scope, "")
-            reflector = Reflector(self.conn, scope, self.inbox.put, resume=resume, **self._part_of(scope))
+            part = part_of(scope, self.installation.fingerprints)
+            reflector = Reflector(self.conn, scope, self.inbox.put, resume=resume, **part)
             self._reflectors.append(reflector)
             reflector.start()
         self._sweepers.start()
@@ -392,8 +375,3 @@ class Agent:
         if self._key_is_new:
             text = "the installation has a new key: what was seen before is unknown, and nothing is restarted for it"
             self.context.tell(Troubled, subject="the ledger", trouble=Trouble(cause="new-key", detail=text))
-
-
-def uses_secrets(pod: Pod) -> bool:
-    """Pods that consume no Secret at all are not kept."""
-    return any(spec.uses for spec in pod.containers)

@@ -17,9 +17,9 @@ from agent.cli import parser
 from agent.cluster.resources import RESOURCES
 from agent.ledger import KEY_NAME
 from agent.ledger.ledger import PREFIX
-from agent.loop import CLUSTER_WIDE, MANAGED, NAMESPACED
 from agent.model import FORCE_SYNC, RESTARTED_AT
 from agent.policy import PolicyFile
+from agent.scopes import CLUSTER_WIDE, MANAGED, NAMESPACED
 
 VERSION = "1.36"
 READS = {"get", "list", "watch"}
