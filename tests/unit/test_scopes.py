@@ -20,4 +20,4 @@ def test_secrets_are_read_before_pods_and_pods_as_early_as_can_be(namespaces: tu
     }  # fmt: skip
     pods = max(number for number, scope in enumerate(taken_in) if scope.resource != "pods")
     assert {scope.resource for scope in taken_in[pods + 1 :]} == {"pods"}
-    assert {scope.namespace for scope in taken_in if scope.resource == "pods"} == (set(namespaces) or {None})
+    assert {scope.namespace for scope in taken_in if scope.resource == "pods"} == set(namespaces or (None,))
