@@ -317,11 +317,18 @@ def halt_ended(case: RecycleCase, halt: Halt) -> str:
     halted = next((c.pod for c in case.pods if c.pod.key.name == halt.pod), None)
     if halt.reason == "canary-blocked":
         placed = not any(_blocked(c) for c in case.pods)
-        enough = case.workload is None or len(case.pods) >= case.workload.replicas
-        return "the new pod has been placed" if placed and enough else ""
+        return "the new pod has been placed" if placed and _all_came(case.workload, len(case.pods)) else ""
     if halted is not None and halted.ready and halted.ready_since and case.now - halted.ready_since > CANARY_HOLDS:
         return "the canary got ready and stayed so"
     return ""
+
+
+def _all_came(workload: Workload | None, pods: int) -> bool:
+    """There are as many pods as are wanted; of a Deployment, as many of its template: beside a restart the old one,
+    which is still there, says nothing of the new one."""
+    if workload is None:
+        return True
+    return pods >= workload.replicas and (workload.key.kind != "Deployment" or workload.updated >= workload.replicas)
 
 
 # ------------------------------------------------------------------------------------------------- what comes next

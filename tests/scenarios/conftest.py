@@ -9,6 +9,7 @@ import pytest
 EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
     "the world's clock is moved": (
         "test_s02_a_workload_that_was_held_up_for_long_is_not_recycled_before_new_pods_get_the_new_value_for_sure",
+        "test_s16_a_restart_that_a_quota_keeps_from_its_new_pod_is_said_once_and_not_repeated",
         "test_s16_a_replica_that_goes_stale_again_under_the_same_versions_is_restarted_again",
         "test_s18_where_a_pod_fails_on_the_new_value_already_none_that_serves_is_replaced",
         "test_an_agent_that_is_ended_or_fails_says_no_value_with_its_last_words",

@@ -185,3 +185,29 @@ def test_s16_a_replica_that_goes_stale_again_under_the_same_versions_is_restarte
 
         assert [verb for verb, resource, *_ in s.writes() if resource == "deployments"] == ["patch"] * 2
         assert agent.lines(reason="canary-blocked") == []
+
+
+def test_s16_a_restart_that_a_quota_keeps_from_its_new_pod_is_said_once_and_not_repeated() -> None:
+    """The old pod serves on, the template is stamped once however long it takes, and room ends the halt by itself."""
+    with Scenario() as s:
+        _world(s, b.deployment("backend", NS, 1, **ENV))
+        meta = {"name": "tight", "namespace": NS}
+        tight: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"pods": "1"}}}
+        s.apply(tight)
+        s.policy()
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: ("patch", "deployments", "", f"{NS}/backend") in s.writes(), why="the restart was sent")
+        for _ in range(8):
+            s.advance(20)
+            s.cycles(agent)
+
+        assert len(agent.lines(reason="canary-blocked")) == 1  # its end would be a second
+        assert [verb for verb, resource, *_ in s.writes() if resource == "deployments"] == ["patch"]
+        assert len(s.pods(NS, "backend")) == 1
+
+        s.apply({**tight, "spec": {"hard": {"pods": "2"}}})
+        s.wait(lambda: s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two"), 60, why="the new pod came")
+        s.wait(lambda: "secret_drift_halted{" not in s.metrics(agent), 30, why="the halt has ended")
+        s.cycles(agent)
+        assert [verb for verb, resource, *_ in s.writes() if resource == "deployments"] == ["patch"]
