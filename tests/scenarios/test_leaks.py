@@ -222,7 +222,7 @@ def test_doctor_says_no_value_whoever_it_asks() -> None:
             results.append(s.launch("doctor").wait())
             assert rule.remaining == 0
         for fault in (Fault(status=401, message=TOLD), Fault(kind="garbage", message=f"expires_in {TOLD}")):
-            s.call(s.sandbox.vaults.fault, fault, operation="token", times=1)
+            s.call(s.sandbox.vaults.fault, fault, operation="token", identity="agent", times=1)
             results.append(s.launch("doctor").wait())
         for where in DOCTOR_ASKS:
             for code in (400, 403, 422, 500):
@@ -333,7 +333,7 @@ def test_what_is_out_of_reach_or_wrongly_set_gives_nothing_away() -> None:
         failing += [*looking, *judging]
         assert not [process.arguments for process in failing if "error of its own" in process.err]
         for fault in (Fault(status=401, message=TOLD), Fault(kind="garbage", message=f"expires_in {TOLD}")):
-            s.call(s.sandbox.vaults.fault, fault, operation="token", times=1)
+            s.call(s.sandbox.vaults.fault, fault, operation="token", identity="agent", times=1)
             result = s.scan()
             assert (result.code, "no token could be had" in result.err) == (1, True)
         assert leaks(listener, more=FIT) == set()
