@@ -96,7 +96,7 @@ class Context:
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
         self.troubles = Troubles(self.tell)
         self._emit, self._ask_vault = emit, ask_vault
-        self._asked: dict[SourceKey, float] = {}
+        self.asked: dict[SourceKey, float] = {}  # since when an answer is awaited, or was no answer
         self._refusals: dict[tuple[Any, ...], tuple[Refusal, float]] = {}
 
     @property
@@ -207,9 +207,9 @@ class Context:
         hosts: dict[str, set[str]] = {}
         now = self.now
         for source in old:
-            if self.looked.get(source, 0.0) < self._asked.get(source, 0.0) and now - self._asked[source] < ASK_AGAIN:
-                continue  # asked already, the answer is on its way
-            self._asked[source] = now
+            if self.looked.get(source, 0.0) < self.asked.get(source, 0.0) and now - self.asked[source] < ASK_AGAIN:
+                continue  # asked already: the answer is on its way, or the vault failed a moment ago
+            self.asked[source] = now
             hosts.setdefault(source.vault, set()).add(source.name)
         for host, names in hosts.items():
             self._ask_vault(host, frozenset(names))

@@ -248,9 +248,9 @@ class Engine:
         context.observer.sweep(view, answer.wanted, lambda key: answer.versions.get(key.name))
         if answer.blocked_seconds:
             context.throttled[view.host] = context.now + answer.blocked_seconds
-        if view.trouble is None:
-            for name in answer.wanted:
-                context.looked[SourceKey(view.host, name)] = view.asked_at
+        seen = context.looked if view.trouble is None else context.asked
+        for name in answer.wanted:
+            seen[SourceKey(view.host, name)] = view.asked_at
         context.troubles.subject(subject, view.trouble)
         if before is None or before.trouble != view.trouble:
             for source, chains in self._sources.items():

@@ -84,6 +84,16 @@ def test_s30_without_a_token_for_the_vault_the_login_host_is_named_once() -> Non
         assert "no token for prod-kv.vault.azure.net: the login host" in heal.agent.err
 
 
+@pytest.mark.parametrize(("operation", "weather"), [("list", "403"), ("token", "401")])
+def test_s30_a_scan_asks_a_vault_that_refuses_once(operation: str, weather: str) -> None:
+    """What refuses now is not asked again in the same breath, by a thread whose answer nobody waits for."""
+    with Scenario() as s:
+        Heal(s, agent=False)
+        refused = s.call(s.sandbox.vaults.fault, weather, operation=operation, identity="agent")
+        assert s.scan().code == 1
+        assert refused.struck == 1
+
+
 def test_s30_an_eso_that_is_down_is_asked_a_few_times_and_does_the_rest_when_it_is_back() -> None:
     """Each force-sync that nobody acknowledges is told with its number; no pod is touched before the sync."""
     with Scenario() as s:
