@@ -173,7 +173,6 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     canary_passed: bool = False
     recycled: int = 0
     halt: Halt | None = None
-    tries: Tries | None = None
     restart_stamp: str = ""
     log_ok: tuple[str, ...] = ()  # uids of pods whose log line was found
     blocked_until: float = 0.0  # the API server asked to come back later
@@ -184,6 +183,13 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     def in_flight(self) -> bool:
         """Pods of it are, or may be, under way."""
         return self.halt is None and (bool(self.batch) or self.stage == "restart")
+
+
+class Recycled(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a workload's pods were recycled to the end for the same versions, specs and template."""
+
+    key: str  # that of the heals
+    times: int
 
 
 class Propagation(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,3 +219,4 @@ class Memory(msgspec.Struct, kw_only=True):
     secrets: dict[ObjectKey, SecretMemory] = {}
     chains: dict[ObjectKey, ChainMemory] = {}
     heals: dict[WorkloadKey, HealMemory] = {}
+    recycled: dict[WorkloadKey, Recycled] = {}

@@ -165,7 +165,8 @@ class Asked:
         for workload in found.workloads:
             heal = context.memory.heals.get(workload)
             if heal is not None and heal.halt is None and not heal.batch:
-                context.remember_heal(workload, replace(heal, tries=None, blocked_until=0.0))
+                context.remember_heal(workload, replace(heal, blocked_until=0.0))
+            context.forget_recycled(workload)
             context.world.dirty_workloads.add(workload)
         context.look_again(self._sources(chain), oldest=found.began)
         context.world.dirty_chains.add(chain)

@@ -19,7 +19,7 @@ from agent.events import Event, Halted, PolicyChanged, RefusalEnded, Refused, St
 from agent.fingerprint import Fingerprints
 from agent.ledger import Ledger, LedgerConflict
 from agent.ledger.requests import Acknowledgement
-from agent.memory import ChainMemory, Halt, HealMemory, Memory
+from agent.memory import ChainMemory, Halt, HealMemory, Memory, Recycled
 from agent.model import ObjectKey, Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
 
@@ -187,6 +187,18 @@ class Context:
         else:
             self.memory.heals[key] = heal
         self.ledger.note("heals", key)
+
+    def count_recycled(self, key: WorkloadKey, heal_key: str) -> None:
+        """One more time that a workload was recycled to the end for what this key says."""
+        before = self.memory.recycled.get(key)
+        times = before.times if before is not None and before.key == heal_key else 0
+        self.memory.recycled[key] = Recycled(key=heal_key, times=times + 1)
+        self.ledger.note("recycled", key)
+
+    def forget_recycled(self, key: WorkloadKey) -> None:
+        """As if it had never been recycled: somebody asks for it, or it is gone."""
+        if self.memory.recycled.pop(key, None) is not None:
+            self.ledger.note("recycled", key)
 
     def reserve(self, table: str) -> None:
         """Write down what is about to be done, by compare-and-swap: the last thing before the call that does it.

@@ -159,6 +159,8 @@ class Engine:
         for chain in gone_chains:
             del memory.chains[chain]
             context.ledger.note("chains", chain)
+        for workload in [k for k in memory.recycled if k not in world.workloads and not world.pods_of_workload(k)]:
+            context.forget_recycled(workload)
         self.chains.prune()
 
     def cycle_ended(self, seconds: float) -> None:

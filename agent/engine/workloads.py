@@ -122,6 +122,7 @@ class Workloads:
         wanted = recycle.due(rule)
         stale = [v for found in verdicts.values() for v in found if v.state in wanted]
         behind = tuple(dict.fromkeys(source for verdict in stale for source, _ in verdict.versions))
+        heal_key, done = self._heal_key(reports, workload), context.memory.recycled.get(key)
         return RecycleCase(
             key=key,
             workload=workload,
@@ -129,7 +130,8 @@ class Workloads:
             terminating=frozenset(pod.uid for pod in pods if pod.deleting),
             chains=chains,
             heal=heal,
-            heal_key=self._heal_key(reports, workload),
+            heal_key=heal_key,
+            recycled=done.times if done is not None and done.key == heal_key else 0,
             sources=behind or (heal.sources if heal is not None else ()),
             moved=self._moved(stale, heal),
             policy=context.policy,
@@ -265,7 +267,7 @@ class Workloads:
             context.refuse(decision.refusal)
             if decision.refusal.until is not None:
                 context.timers.set(key, decision.refusal.until)
-            if decision.refusal.reason in ("backoff", "mid-rollout"):
+            if decision.refusal.reason == "mid-rollout":
                 context.waits.add(key)
             return False
         if not isinstance(decision, Evict | Restart):  # those are allowed when the API server has done them
@@ -480,7 +482,8 @@ class Workloads:
         if heal.halt is not None:
             chains = self._reading(key, heal.sources)
             context.tell(HaltEnded, workload=key, reason=heal.halt.reason, why=why, chains=chains)
-            context.remember_heal(key, replace(heal, halt=None, tries=None, canary_passed=False, key=""))
+            context.remember_heal(key, replace(heal, halt=None, canary_passed=False, key=""))
+            context.forget_recycled(key)
             context.world.dirty_workloads.add(key)
 
     def _finish(self, case: RecycleCase) -> bool:
@@ -491,6 +494,7 @@ class Workloads:
         if not heal.started:
             return False
         if heal.recycled:
+            context.count_recycled(case.key, heal.key)
             context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
         for source in heal.sources:
             known = context.memory.sources.get(source)

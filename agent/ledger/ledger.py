@@ -238,7 +238,10 @@ class Ledger:
 
 
 def _tables(memory: Memory) -> dict[str, dict[Any, Any]]:
-    return {"history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals}
+    return {
+        "history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals,
+        "recycled": memory.recycled,
+    }  # fmt: skip
 
 
 def _some(names: list[str]) -> str:

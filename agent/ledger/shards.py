@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent.cluster.stored import StoredKind
-from agent.memory import ChainMemory, HealMemory, SecretMemory, SourceMemory
+from agent.memory import ChainMemory, HealMemory, Recycled, SecretMemory, SourceMemory
 from agent.model import ObjectKey, SourceKey, WorkloadKey
 
 FORMAT = 1
@@ -27,6 +27,7 @@ TABLES: dict[str, tuple[StoredKind, type[Any], type[Any]]] = {
     "sources": ("configmaps", SourceKey, SourceMemory),
     "chains": ("configmaps", ObjectKey, ChainMemory),
     "heals": ("configmaps", WorkloadKey, HealMemory),
+    "recycled": ("configmaps", WorkloadKey, Recycled),
 }
 """Table -> (kind of object, type of its keys, type of its values). Fingerprints are in Secrets only."""
 

@@ -18,7 +18,7 @@ REASONS: Mapping[Step, tuple[str, ...]] = {
         "vault-unknown",
     ),
     Step.RECYCLE: (
-        "api-unreachable", "attempts", "backoff", "bare-pod", "below-baseline", "blast-radius", "campaign", "deleting",
+        "api-unreachable", "attempts", "bare-pod", "below-baseline", "blast-radius", "campaign", "deleting",
         "eviction-failed", "mid-rollout", "missing-key", "no-rule", "observe-mode", "operator-owned", "opted-out",
         "other-restarter", "outside-window", "owner-unknown", "partition", "paused", "pod-disruption-budget",
         "pod-failing", "restart-failed", "rollout-paused", "secret-unread", "single-replica", "unknown",

@@ -72,6 +72,7 @@ class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
     chains: tuple[Chain, ...]
     heal: HealMemory | None
     heal_key: str  # source versions and template: a heal is about these
+    recycled: int = 0  # how often that was done to the end for this very key
     sources: tuple[SourceKey, ...]
     moved: tuple[Moved, ...] = ()  # what changed and what to go back to
     policy: Policy

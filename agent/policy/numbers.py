@@ -27,7 +27,9 @@ class Limits(Section):
         default=10, description="Workloads that the blast radius is at least measured against, for small clusters."
     )
     attempts: Count = Field(
-        default=3, description="Tries of one step on one object for one cause, before it is given up."
+        default=3,
+        description="Tries of one step on one object for one cause, and recycles of one workload for the same versions "
+        "in the vault, before it is given up.",
     )
     syncs_in_flight: Count = Field(
         default=5, description="Force-syncs not yet acknowledged at one time, in the whole cluster."

@@ -200,7 +200,6 @@ def heal_of(dice: Dice, uids: list[str]) -> HealMemory:
     batch = tuple(Eviction(pod=uid, uid=uid, at=at, done=dice.coin()) for uid in members)
     reason = dice.choice(["canary-failed", "canary-blocked", "immutable-cached-on-node"])
     halt = Halt(reason=reason, detail="it failed", at=at, pod="backend-0", sources_key=dice.choice([KEY, "old"]))
-    tries = Tries(key=dice.choice([KEY, "old"]), count=dice.randint(0, 4), next_at=dice.moment(-9, 9))
     return HealMemory(
         key=dice.mostly(KEY, "old", one_in=8),
         since=dice.moment(-10, -400),
@@ -213,7 +212,6 @@ def heal_of(dice: Dice, uids: list[str]) -> HealMemory:
         canary_passed=dice.coin(),
         recycled=dice.randint(0, 3),
         halt=dice.mostly(None, halt, one_in=8),
-        tries=dice.mostly(None, tries, one_in=8),
         restart_stamp=dice.choice(["", KEY]),
         blocked=dice.mostly("", "pod-disruption-budget", one_in=10),
         blocked_detail="PodDisruptionBudget backend allows no eviction now",
@@ -251,6 +249,7 @@ def recycle_case(dice: Dice) -> RecycleCase:
         chains=tuple(chain_of(dice, number) for number in range(dice.randint(1, 2))),
         heal=heal,
         heal_key=KEY,
+        recycled=dice.mostly(0, 1, 2, 3, one_in=8),
         sources=SOURCES,
         moved=(Moved(SourceKey("prod-kv.vault.azure.net", "db-password"), 1.0),),
         policy=policy,

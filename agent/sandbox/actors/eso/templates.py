@@ -1,13 +1,18 @@
-"""``target.template``: text with ``{{ .key }}``, and nothing else of Go's template language."""
+"""``target.template``: text with ``{{ .key }}`` and ``{{ randAlphaNum N }}``, and nothing else of Go's language."""
 
 from __future__ import annotations
 
 import re
+import secrets
+import string
 from collections.abc import Mapping
 
 from agent.sandbox.actors.eso.errors import NotReproducible
 
 _FIELD = re.compile(r"\{\{[ \t]*\.([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
+_RANDOM = re.compile(r"\{\{[ \t]*randAlphaNum[ \t]+([0-9]{1,3})[ \t]*\}\}")
+"""Sprig's, another text in each rendering: so ESO writes the Secret anew at every sync, whatever the vault holds."""
+_LETTERS = string.ascii_letters + string.digits
 
 
 class TemplateError(Exception):
@@ -15,10 +20,10 @@ class TemplateError(Exception):
 
 
 def check(templates: Mapping[str, str]) -> None:
-    """Raises NotReproducible if a template is more than text and plain fields."""
+    """Raises NotReproducible if a template is more than text, plain fields and randAlphaNum."""
     for key, template in templates.items():
-        if "{{" in _FIELD.sub("", template):
-            raise NotReproducible(f"the template of {key!r}: more than text and plain fields")
+        if "{{" in _RANDOM.sub("", _FIELD.sub("", template)):
+            raise NotReproducible(f"the template of {key!r}: more than text, plain fields and randAlphaNum")
 
 
 def rendered(templates: Mapping[str, str], data: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -31,12 +36,16 @@ def rendered(templates: Mapping[str, str], data: Mapping[str, bytes]) -> dict[st
         if missing:
             failures.append(_missing(key, template, missing))
         else:
-            results[key] = _filled(template, data)
+            results[key] = _filled(_RANDOM.sub(_random, template), data)
     if len(failures) > 1:
         raise NotReproducible("several templates fail: which one the error names is left to chance")
     if failures:
         raise TemplateError(failures[0])
     return results
+
+
+def _random(match: re.Match[str]) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(int(match[1])))
 
 
 def _filled(template: str, data: Mapping[str, bytes]) -> bytes:

@@ -1,0 +1,58 @@
+"""A value that every sync makes anew, with no new version in the vault: followed a few times, then given up."""
+
+from __future__ import annotations
+
+from support.scenario import Scenario
+from support.worlds import at_rest
+
+from agent.sandbox import builders as b
+from agent.sandbox.client import EXTERNAL_SECRETS
+
+NS, APP = "shop", "backend"
+TEMPLATE = {"template": {"data": {"LOGIN": "{{ .API_KEY }}:{{ randAlphaNum 16 }}"}}}
+"""As htpasswd, bcrypt and now do it: another text each time that ESO renders it."""
+
+
+def world(s: Scenario) -> None:
+    """Two pods that have it in their environment, and a policy under which that is followed twice."""
+    chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, refreshInterval="100h", target=TEMPLATE)
+    workload = b.deployment(APP, NS, 2, env={"LOGIN": ("app-secrets", "LOGIN")})
+    at_rest(s, {"prod-kv/api-key": "value-0"}, [b.secret_store("prod-kv", NS), chain], [workload], NS)
+    s.policy(limits={"attempts": 2})
+    assert s.once().code == 0
+
+
+def recycled(s: Scenario) -> int:
+    """ESO refreshes, as it does by itself every hour or so, between two looks; how many pods were recycled."""
+    s.pass_time(60)
+    s.once()
+    before, evicted = s.secret(NS, "app-secrets"), len(s.evicted(NS))
+    refresh = {"metadata": {"annotations": {"refresh": str(s.sandbox.clock.now())}}}
+    s.run(s.sandbox.admin.merge_patch(EXTERNAL_SECRETS, NS, "app-secrets", refresh))
+    s.wait(lambda: s.secret(NS, "app-secrets") != before, why="another value")
+    s.pass_time(60)
+    s.once()
+    return len(s.evicted(NS)) - evicted
+
+
+def test_pods_are_not_recycled_for_ever_for_a_value_that_every_sync_makes_anew() -> None:
+    """Twice, as the policy says; then it is refused with what may be behind it, until a version comes or one asks."""
+    with Scenario() as s:
+        world(s)
+        assert [recycled(s) for _ in range(4)] == [2, 2, 0, 0]
+        refused = s.once()
+        assert refused.code == 2
+        why = "recycled 2 times for the same versions in the vault: the Secret's value changes by itself"
+        assert why in refused.out
+        assert {event["reason"] for event in s.events(NS) if why in event["message"]} == {"HealRefused"}
+
+        s.rotate("prod-kv", "api-key", "value-1")
+        s.pass_time(60)
+        assert s.once().code == 0, "a new version is a new reason"
+        assert len(s.evicted(NS)) == 6
+        assert recycled(s) == 2
+        assert recycled(s) == 0
+
+        asked = s.launch("heal", f"{NS}/app-secrets").wait()
+        assert asked.code == 0, asked.out + asked.err
+        assert len(s.evicted(NS)) == 10
