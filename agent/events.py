@@ -230,9 +230,9 @@ class Malformed(Event, frozen=True, kw_only=True):
 
 
 class BoundsRead(Event, frozen=True, kw_only=True):
-    """Whether ValidatingAdmissionPolicies bound what this agent may write; None: that may not be read."""
+    """The ValidatingAdmissionPolicies that should bound a right of ours and do not; None: that cannot be read."""
 
-    in_force: bool | None
+    missing: tuple[str, ...] | None
 
 
 class LeadershipChanged(Event, frozen=True, kw_only=True):

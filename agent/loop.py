@@ -14,8 +14,9 @@ from typing import Literal
 
 import msgspec
 
-from agent import advice, garbage
+from agent import advice, bounds, garbage
 from agent.clock import Clock
+from agent.cluster.access import may
 from agent.cluster.connection import Connection
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
@@ -321,13 +322,16 @@ class Agent:
         return Listed(scope, listing, gap=True)
 
     def _read_bounds(self) -> None:
-        """Whether anything but RBAC bounds our writes: installed policies may be removed while we run."""
+        """Whether more than RBAC bounds each write that we may do: installed policies may be removed while we run."""
         if self.settings.access == "read":
             return
-        in_force: bool | None = None
+        missing: tuple[str, ...] | None = None
         with contextlib.suppress(ApiProblem, Unreachable, BadAnswer):
-            in_force = any(policy.bound for policy in admission_policies(self.conn, "secret-drift-agent-"))
-        self.context.tell(BoundsRead, in_force=in_force)
+            in_force = {policy.name for policy in admission_policies(self.conn, bounds.PREFIX) if policy.bound}
+            where = self.settings.namespaces or (None,)
+            held = {right for right in bounds.BOUND_BY if any(may(self.conn, *right, place) for place in where)}
+            missing = tuple(name for name in bounds.wanted(held) if name not in in_force)
+        self.context.tell(BoundsRead, missing=missing)
 
     def _listen(self) -> None:
         """Take requests from now on."""

@@ -9,7 +9,7 @@ from agent.clients import connection, vault_maker
 from agent.clock import Clock
 from agent.events import Event
 from agent.loop import Access, Agent, Settings
-from agent.model import ObjectKey, WorkloadKey
+from agent.model import OFF_LIMITS, ObjectKey, WorkloadKey
 from agent.policy import PolicyFile
 from agent.report import log
 from agent.report.answers import Answers
@@ -67,6 +67,9 @@ class Maker:
         world = agent.context.world
 
         def ref(about: ObjectKey | WorkloadKey) -> Ref | None:
+            namespace = world.namespaces.get(about.namespace)
+            if namespace is not None and namespace.mode == OFF_LIMITS:
+                return None  # admission would refuse the Event, too
             if isinstance(about, WorkloadKey):
                 workload = world.workloads.get(about)
                 return workload_ref(workload) if workload is not None else None

@@ -354,7 +354,9 @@ class PushSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OFF_LIMITS = "secret-drift-agent/off-limits"
-"""The label, with any value, of namespaces in which admission refuses every write of the agent; there, the mode."""
+"""The label, with any value, of namespaces in which admission refuses every write of the agent, Events too.
+
+Also the mode of such a namespace."""
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable
 from agent.complaints import tell_failure
 from agent.doctor import telling, vaulting
 from agent.doctor.checks import needs as needed
-from agent.doctor.checks.admission import admission_line
+from agent.doctor.checks.admission import admission_line, held
 from agent.doctor.checks.eso import eso_lines
 from agent.doctor.checks.ledger import ledger_lines
 from agent.doctor.checks.policy import policy_lines
@@ -91,7 +91,7 @@ class _Visit:
         rights_lines = [rights_line(need, rights, server.user) for need in needs]
         rights_lines += [line for line in (idle_line(idle, where, rights),) if line is not None]
         heals = policy.mode == "heal"
-        rights_lines.append(admission_line(look.admission(), heals=heals))
+        rights_lines.append(admission_line(look.admission(), held(rights), heals=heals))
         if isinstance(eso, Eso) and served:
             eso = msgspec.structs.replace(eso, trial=look.sync_trial(policy, rights))
         vaults, vault_lines = self._vaults() if served else ([], [])

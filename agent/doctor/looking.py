@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from agent.bounds import PREFIX
 from agent.cluster import access, discovery, installed
 from agent.cluster.connection import Connection
 from agent.cluster.decode import BadAnswer
@@ -17,7 +18,6 @@ from agent.cluster.reader import list_all
 from agent.cluster.resources import PARTIAL_LIST, RESOURCES
 from agent.cluster.stored import list_stored, read_stored
 from agent.cluster.writer import Writer
-from agent.doctor.checks.admission import PREFIX
 from agent.doctor.facts import Admission, Controller, Eso, Hook, Ledger, Offset, Rights, Server, Stores, Unseen
 from agent.doctor.lines import Permission
 from agent.ledger import KEY_NAME

@@ -117,7 +117,7 @@ class Metrics:
         )  # fmt: skip
         self._bounded = Gauge(
             "secret_drift_writes_bounded",
-            "1 if admission policies bound the writes of this agent, 0 if RBAC alone does, -1 where it is not known.",
+            "1 if admission policies bound each right of this agent to write, 0 if RBAC alone does one, -1 if unknown.",
             registry=registry,
         )
         self._bounded.set(-1)
@@ -228,7 +228,7 @@ class Metrics:
         self._actions.add(event.step.value, event.result)
 
     def _bounds_read(self, event: ev.BoundsRead) -> None:
-        self._bounded.set(-1 if event.in_force is None else float(event.in_force))
+        self._bounded.set(-1 if event.missing is None else float(not event.missing))
 
     def _leadership_changed(self, event: ev.LeadershipChanged) -> None:
         """Everything has been read anew, and what is there is told again."""

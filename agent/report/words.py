@@ -260,11 +260,11 @@ def _(event: ev.Malformed) -> str:
 
 @phrase.register
 def _(event: ev.BoundsRead) -> str:
-    if event.in_force is None:
-        return "whether admission policies bound our writes may not be read"
-    if event.in_force:
+    if event.missing is None:
+        return "whether admission policies bound our writes cannot be read"
+    if not event.missing:
         return "admission policies bound our writes"
-    return "no admission policy bounds our writes, RBAC alone does: install those beside the rights"
+    return f"not in force: {', '.join(event.missing)}: RBAC alone bounds that; install them beside the rights"
 
 
 @phrase.register

@@ -458,9 +458,9 @@ AGENT = (
         "SecretDriftWritesUnbounded",
         "info",
         f'min by (cluster, namespace) (secret_drift_writes_bounded{{job!="{JOB}"}}) == 0',
-        "No admission policy bounds what secret-drift-agent may write",
-        "RBAC alone does: it may patch every annotation, not only its own. Install the ValidatingAdmissionPolicies of"
-        " the components that grant its rights.",
+        "An admission policy that bounds what secret-drift-agent may write is missing",
+        "RBAC alone bounds that: it knows verbs and kinds, not annotations. `doctor` names the policy; it comes with"
+        " the component that grants the right.",
         hold="1h",
     ),
     Alert(

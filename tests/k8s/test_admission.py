@@ -53,6 +53,13 @@ HOME_SECRETS = f"/api/v1/namespaces/{HOME}/secrets"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases"
 
 
+def _event() -> Object:
+    return {
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "told", "namespace": "{ns}"}, "type": "Normal",
+        "involvedObject": {"kind": "ExternalSecret", "namespace": "{ns}", "name": "chain"}, "reason": "ForceSynced",
+    }  # fmt: skip
+
+
 def _metadata(**fields: object) -> Object:
     return {"metadata": fields}
 
@@ -200,6 +207,7 @@ OFF: dict[str, Write] = {
     "eviction": Write("POST", f"{PODS}/single/eviction", _eviction(**UID)),
     "restart": Write("PATCH", f"{DEPLOYMENTS}/app", _stamp(STAMP), MERGE),
     "recreate": Write("DELETE", f"{SECRETS}/stuck"),
+    "Event": Write("POST", "/api/v1/namespaces/{ns}/events", _event()),
 }
 """What the agent does where it may, in a namespace that is off limits."""
 
@@ -287,7 +295,7 @@ def test_the_components_rights_let_nothing_of_it_pass(agent: Api, cluster: Clust
 
 @pytest.mark.parametrize("name", OFF)
 def test_nothing_is_touched_where_the_owner_says_off_limits(agent: Api, cluster: Cluster, name: str) -> None:
-    """A label on the namespace is enough: no sync, no eviction, no restart, no delete."""
+    """A label on the namespace is enough: no sync, no eviction, no restart, no delete, no Event."""
     answer = OFF[name].by(agent, cluster.closed)
     assert answer.code == 403
     assert f"namespace {cluster.closed} is off limits: it bears the label {OFF_LIMITS}" in answer.words

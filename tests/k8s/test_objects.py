@@ -13,6 +13,7 @@ import yaml
 from k8s.rendered import HOME, K8S, SHAPES, STEPS, by_name, chart, kustomize, of_kind, pod_of
 from support.programs import output
 
+from agent.bounds import ALWAYS, BOUND_BY
 from agent.cli import parser
 from agent.cluster.resources import RESOURCES
 from agent.ledger import KEY_NAME
@@ -246,8 +247,22 @@ def test_each_right_to_write_comes_with_its_bounds() -> None:
         assert {policy["spec"]["failurePolicy"] for policy in policies} == {"Fail"}
         assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings)
         assert not any("matchResources" in binding["spec"] for binding in bindings), "no namespace escapes"
-        if component != "observe":
-            assert all(OFF_LIMITS in yaml.safe_dump(policy) for policy in policies)
+        away = [policy for policy in policies if policy["metadata"]["name"] != "secret-drift-agent-observe"]
+        assert all(OFF_LIMITS in yaml.safe_dump(policy) for policy in away)
+
+
+def test_the_agent_knows_by_which_policy_each_of_its_rights_is_bounded() -> None:
+    """What `doctor` and the metric look for are the policies of the very component that grants the right."""
+    for component in ("observe", "heal", "restart", "recreate"):
+        objects = by_name(output("kubectl", "kustomize", K8S / "components" / component))
+        rules = [rule for kind in ("ClusterRole", "Role") for role in of_kind(objects, kind) for rule in role["rules"]]
+        granted = {
+            (verb, group, resource)
+            for rule in rules for verb in rule["verbs"] for group in rule["apiGroups"] for resource in rule["resources"]
+        }  # fmt: skip
+        bounds = {policy["metadata"]["name"] for policy in of_kind(objects, "ValidatingAdmissionPolicy")}
+        known = {name for right, name in BOUND_BY.items() if right in granted}
+        assert bounds == (known or set(ALWAYS)), component
 
 
 def test_what_admission_knows_by_name_is_what_the_agent_writes() -> None:

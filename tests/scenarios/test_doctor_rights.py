@@ -6,9 +6,9 @@ import shlex
 from typing import Any
 
 import pytest
-from support.doctoring import Told, bound, doctor
+from support.doctoring import ALL_BOUNDS, Told, bound, doctor, in_force
 from support.scenario import Scenario
-from support.told import findings, healed
+from support.told import findings, healed, sample
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
@@ -39,7 +39,7 @@ def test_an_identity_that_may_all_it_needs_hears_ok_on_every_line() -> None:
     """Everything is there: each purpose has its line, nothing is to be done, and the exit code is 0."""
     with Scenario() as s:
         s.vault(KV)
-        s.apply(b.secret_store(KV, NS), *bound("secret-drift-agent-heal"))
+        s.apply(b.secret_store(KV, NS), *in_force())
         s.policy(sync={"steps": ["force-sync", "recreate"]}, recycle=LOG)
 
         told = doctor(s)
@@ -48,7 +48,7 @@ def test_an_identity_that_may_all_it_needs_hears_ok_on_every_line() -> None:
         steps = ["force-sync", "recreate", "recycle", "read budgets", "restart", "read logs", "tell Events"]
         assert names(told) == [*READING, *HOME, *steps]
         assert told.of_state("error", "warning") == []
-        assert told.line("rights", "admission")["said"] == "in force: secret-drift-agent-heal"
+        assert told.line("rights", "admission")["said"] == f"in force: {', '.join(sorted(ALL_BOUNDS))}"
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,30 @@ def test_without_admission_policies_the_width_of_its_rights_is_a_warning() -> No
         s.policy()
         assert "no ValidatingAdmissionPolicy secret-drift-agent-*" in doctor(s).line("rights", "admission")["said"]
 
-        s.apply(*bound("secret-drift-agent-heal", binding=False), *bound("somebody-elses"))
+        s.apply(*bound("secret-drift-agent-heal-pods", binding=False), *bound("somebody-elses"))
         unbound = doctor(s).line("rights", "admission")
-        assert unbound["said"] == "not in force, since no binding names them: secret-drift-agent-heal"
+        assert unbound["said"] == "not in force, since no binding names them: secret-drift-agent-heal-pods"
+
+        s.apply(*in_force(but="secret-drift-agent-recreate"))
+        one = doctor(s).line("rights", "admission")
+        assert one["state"] == "warning"
+        assert one["said"].startswith("missing: secret-drift-agent-recreate: "), "the right is there, though unneeded"
+        forbid(s, ForbidRule(user="agent", verb="delete", resource="secrets"))
+        assert doctor(s).line("rights", "admission")["state"] == "ok", "what cannot be done needs no bound"
 
         forbid(s, ForbidRule(user="agent", group="admissionregistration.k8s.io"))
         told = doctor(s)
         line = told.line("rights", "admission")
         assert (line["state"], told.code) == ("warning", 0)
         assert "may not be read, which the agent can do without" in line["said"]
+
+
+def test_the_metric_says_bounded_only_where_each_right_is() -> None:
+    """One policy that is missing, for a right that is there, and the writes are not bounded."""
+    with Scenario() as s:
+        s.policy()
+        for bounds, expected in (([], 0), (in_force(but="secret-drift-agent-restart"), 0), (in_force(), 1)):
+            s.apply(*bounds)
+            agent = watching(s)
+            assert sample(s.metrics(agent), "secret_drift_writes_bounded") == expected
+            assert agent.stop().code == 0

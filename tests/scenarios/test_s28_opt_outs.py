@@ -39,9 +39,14 @@ def _world(
 
 
 def _all_writes(s: Scenario) -> set[tuple[str, str]]:
-    """(resource, namespace) of everything that the agent wrote, Events and its own objects included."""
+    """(resource, namespace) of everything that the agent wrote, Events and its own objects included.
+
+    That it asks what it may do leaves nothing behind.
+    """
     verbs = ("create", "update", "patch", "delete", "deletecollection")
-    return {(e.resource, e.namespace or "") for e in s.requests() if e.verb in verbs}
+    return {
+        (e.resource, e.namespace or "") for e in s.requests() if e.verb in verbs and e.group != "authorization.k8s.io"
+    }
 
 
 def _only_its_ledger(s: Scenario) -> None:
@@ -251,5 +256,7 @@ def test_s28_a_namespace_that_is_off_limits_is_not_even_asked_for() -> None:
         told = agent.until(reason="opted-out")
         s.cycles(agent)
         assert f"namespace {NS} carries the label secret-drift-agent/off-limits" in told["event"]
+        assert agent.stop().code == 0
         assert s.writes() == []
         assert s.writes(refused=True) == []
+        assert s.events(NS) == [], "an Event is a write, too"

@@ -7,6 +7,8 @@ from typing import Any
 from support.processes import Result
 from support.scenario import Scenario
 
+from agent.bounds import ALWAYS, BOUND_BY
+
 
 class Told:
     """One visit, by its JSON document."""
@@ -70,6 +72,14 @@ def webhook(*, ca: str = "Q0E=", policy: str = "Fail") -> dict[str, Any]:
             }
         ],
     }  # fmt: skip
+
+
+ALL_BOUNDS = (*ALWAYS, *BOUND_BY.values())
+
+
+def in_force(*, but: str = "") -> list[dict[str, Any]]:
+    """All that bounds an agent with all rights, in force; or all but one."""
+    return [each for name in ALL_BOUNDS if name != but for each in bound(name)]
 
 
 def bound(name: str, *, binding: bool = True) -> list[dict[str, Any]]:

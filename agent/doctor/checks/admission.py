@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from agent.doctor.facts import Admission, Unseen
+from collections.abc import Collection
+
+from agent.bounds import BOUND_BY, PREFIX, wanted
+from agent.doctor.checks.needs import Right
+from agent.doctor.facts import Admission, Rights, Unseen
 from agent.doctor.lines import Line, State
 
-PREFIX = "secret-drift-agent-"
+
+def held(rights: Rights) -> set[Right]:
+    """The rights to write that want a bound and are given, somewhere."""
+    given = {each[:3] for each, answer in rights.answers.items() if answer is True}
+    return given & BOUND_BY.keys()
 
 
-def admission_line(found: Admission | Unseen, *, heals: bool) -> Line:
+def admission_line(found: Admission | Unseen, held: Collection[Right], *, heals: bool) -> Line:
     """Absent or unreadable they are a warning where the agent heals: nothing but itself bounds it then."""
     if isinstance(found, Unseen):
         said = f"whether ValidatingAdmissionPolicies bound our writes is not known: {found.why}"
@@ -22,6 +30,10 @@ def admission_line(found: Admission | Unseen, *, heals: bool) -> Line:
     if found.unbound:
         said = f"not in force, since no binding names them: {', '.join(found.unbound)}"
         return _line("warning", said, "install the bindings beside them in k8s/")
+    missing = [name for name in wanted(held) if name not in found.names]
+    if missing:
+        said = f"missing: {', '.join(missing)}: what they would bound, RBAC alone does, which is wide"
+        return _line("warning" if heals else "note", said, "apply the components in k8s/ that grant the rights again")
     return _line("ok", f"in force: {', '.join(found.names)}")
 
 
