@@ -91,7 +91,7 @@ class _Visit:
         rights_lines = [rights_line(need, rights, server.user) for need in needs]
         rights_lines += [line for line in (idle_line(idle, where, rights),) if line is not None]
         heals = policy.mode == "heal"
-        rights_lines.append(admission_line(look.admission(), held(rights), heals=heals))
+        rights_lines.append(admission_line(look.admission(), held(needs, rights), heals=heals))
         if isinstance(eso, Eso) and served:
             eso = msgspec.structs.replace(eso, trial=look.sync_trial(policy, rights))
         vaults, vault_lines = self._vaults() if served else ([], [])

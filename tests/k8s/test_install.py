@@ -116,6 +116,7 @@ def test_the_chapter_install_can_be_followed(kubeconfig: str, tmp_path: Path) ->
     by_kubectl, by_helm = INSTALL.split("**With Helm**")
     done = _follow(_lines(by_kubectl), tmp_path, kubeconfig)
     assert done.count("kubectl apply -k my-agent") == 3
+    _says_what_is_missing(tmp_path, kubeconfig)
     policies = output("kubectl", "--kubeconfig", kubeconfig, "get", "validatingadmissionpolicies", "-o", "name")
     assert f"{HOME}-heal-externalsecrets" in policies
     _follow(iter(["kubectl delete -k my-agent"]), tmp_path, kubeconfig)
@@ -127,6 +128,20 @@ def test_the_chapter_install_can_be_followed(kubeconfig: str, tmp_path: Path) ->
     )
     assert _follow(iter(commands[-1:]), tmp_path, kubeconfig)
     _follow(iter([f"helm uninstall {HOME} -n {HOME}"]), tmp_path, kubeconfig)
+
+
+def _says_what_is_missing(place: Path, kubeconfig: str) -> None:
+    """`doctor`, as the chapter gives it: a line for each right and bound, and that no store names a vault here."""
+    (command,) = re.findall(r"`secret-drift-agent (doctor --policy \S+)`", INSTALL)
+    settings = {**os.environ, "KUBECONFIG": kubeconfig, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(
+        [sys.executable, "-m", "agent", *command.split()], cwd=place, env=settings, capture_output=True, text=True,
+        check=False, timeout=90,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert re.search(r"ok +force-sync +patch externalsecrets", told.stdout)
+    assert re.search(rf"ok +admission +in force: .*{HOME}-heal-externalsecrets", told.stdout)
+    assert re.search(r"note +prod-kv +in the policy, but no SecretStore in reach names it", told.stdout)
 
 
 def test_a_team_can_install_in_its_own_namespace(kubeconfig: str, tmp_path: Path) -> None:

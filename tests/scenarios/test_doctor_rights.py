@@ -277,11 +277,11 @@ def test_without_admission_policies_the_width_of_its_rights_is_a_warning() -> No
         unbound = doctor(s).line("rights", "admission")
         assert unbound["said"] == "not in force, since no binding names them: secret-drift-agent-heal-pods"
 
-        s.apply(*in_force(but="secret-drift-agent-recreate"))
+        s.apply(*in_force(but="secret-drift-agent-restart"))
         one = doctor(s).line("rights", "admission")
         assert one["state"] == "warning"
-        assert one["said"].startswith("missing: secret-drift-agent-recreate: "), "the right is there, though unneeded"
-        forbid(s, ForbidRule(user="agent", verb="delete", resource="secrets"))
+        assert one["said"].startswith("missing: secret-drift-agent-restart: ")
+        forbid(s, ForbidRule(user="agent", verb="patch", resource="deployments"))
         assert doctor(s).line("rights", "admission")["state"] == "ok", "what cannot be done needs no bound"
 
         forbid(s, ForbidRule(user="agent", group="admissionregistration.k8s.io"))

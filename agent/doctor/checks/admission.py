@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from agent.bounds import BOUND_BY, PREFIX, wanted
-from agent.doctor.checks.needs import Right
+from agent.doctor.checks.needs import Need, Right
 from agent.doctor.facts import Admission, Rights, Unseen
 from agent.doctor.lines import Line, State
 
 
-def held(rights: Rights) -> set[Right]:
-    """The rights to write that want a bound and are given, somewhere."""
+def held(needs: Iterable[Need], rights: Rights) -> set[Right]:
+    """The rights to write that are needed and given, somewhere.
+
+    What is given without need is told elsewhere; an admin who asks has all of it, and the policies do not bound him.
+    """
     given = {each[:3] for each, answer in rights.answers.items() if answer is True}
-    return given & BOUND_BY.keys()
+    return given & BOUND_BY.keys() & {right for need in needs for right in need.rights}
 
 
 def admission_line(found: Admission | Unseen, held: Collection[Right], *, heals: bool) -> Line:
