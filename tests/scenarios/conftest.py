@@ -8,6 +8,7 @@ import pytest
 
 EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
     "the world's clock is moved": (
+        "test_pods_are_not_recycled_for_ever_for_a_value_that_every_sync_makes_anew",
         "test_s02_a_workload_that_was_held_up_for_long_is_not_recycled_before_new_pods_get_the_new_value_for_sure",
         "test_s16_a_restart_that_a_quota_keeps_from_its_new_pod_is_said_once_and_not_repeated",
         "test_s16_a_replica_that_goes_stale_again_under_the_same_versions_is_restarted_again",
@@ -72,6 +73,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s30_a_vault_that_cannot_be_looked_at_is_told_once_and_healed_from_afterwards",
         "test_s30_a_vault_that_takes_its_time_is_waited_for",
         "test_s30_without_a_token_for_the_vault_the_login_host_is_named_once",
+        "test_s30_a_scan_asks_a_vault_that_refuses_once",
         "test_s40_a_vault_that_answers_without_end_is_given_up_in_bounds",
     ),
     "whoever asks has the agent's own account here, whose bounds let it answer but not take away": (

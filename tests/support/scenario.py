@@ -71,6 +71,8 @@ class Scenario:
         self._view: View
         self._installed: Installed | None = None
         self._granted: frozenset[str] = frozenset()
+        self.withheld: frozenset[str] = frozenset()
+        """Components that are not installed, though the policy could use them."""
         self._temporary = TemporaryDirectory(prefix="scenario-")
         self.directory = Path(self._temporary.name)
         self.processes: list[AgentProcess] = []
@@ -307,7 +309,7 @@ class Scenario:
         """Write the policy of the agents started from now on: a text, a document, or ``heal_policy(**overrides)``."""
         text = document if isinstance(document, str) else yaml.safe_dump(document or heal_policy(**overrides))
         self._policy = self.directory / "policy.yaml"
-        self._grant(needed(text))
+        self._grant(needed(text) - self.withheld)
         fresh = self.directory / "policy.yaml.new"
         fresh.write_text(text)
         fresh.rename(self._policy)
