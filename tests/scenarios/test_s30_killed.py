@@ -43,6 +43,7 @@ FIRST, SECOND, THIRD = (Point("create", "pods/eviction", n) for n in (1, 2, 3))
 BETWEEN = Point("get", "deployments", 2, "before")
 VERIFYING = Point("create", "pods/eviction", 3, then=f"{LEDGER}-heals")
 DELETED = Point("delete", "secrets", 1)
+RESTARTED = Point("patch", "deployments", 1)
 NODES = Options(nodes=("node-1", "node-2", "node-3", "node-4"))
 """One more than there are pods: what replaces them needs a node that had none."""
 
@@ -55,6 +56,7 @@ NODES = Options(nodes=("node-1", "node-2", "node-3", "node-4"))
         pytest.param((FIRST, BETWEEN, SECOND), id="canary, before the batch, batch"),
         pytest.param((THIRD, VERIFYING), id="last eviction, last verification"),
         pytest.param((DELETED,), id="recreate's delete"),
+        pytest.param((RESTARTED,), id="restart of a single replica"),
     ],
 )
 def test_s30_wherever_the_api_server_is_killed_the_heal_goes_on_when_it_is_back(points: Sequence[Point]) -> None:
@@ -62,7 +64,13 @@ def test_s30_wherever_the_api_server_is_killed_the_heal_goes_on_when_it_is_back(
     with Scenario(NODES) as s:
         plane = s.plane
         with Gate(s) as gate:
-            heal = Heal(s, agent=False, workloads=len(points), immutable=DELETED in points)
+            heal = Heal(
+                s,
+                agent=False,
+                workloads=len(points),
+                immutable=DELETED in points,
+                replicas=1 if RESTARTED in points else 3,
+            )
             # The controllers need a while, too.
             s.policy(sync={"steps": ["force-sync", "recreate"]}, recycle={"canary": {"readyWithin": "1m"}})
             heal.agent = watching(s, KUBECONFIG=gate.kubeconfig)
@@ -77,5 +85,7 @@ def test_s30_wherever_the_api_server_is_killed_the_heal_goes_on_when_it_is_back(
                 gate.open()
                 heal.ends_well(BACK, unheard=int(point in (FIRST, SECOND, THIRD)))
                 assert ("the API server", "unreachable") in heal.told()[told:]
+        restarted = [where for _, resource, _, where in s.writes(verbs=["patch"]) if resource == "deployments"]
+        assert len(restarted) == len({RESTARTED} & {*points})
         deleted = [where for _, resource, _, where in s.writes(verbs=["delete"]) if resource == "secrets"]
         assert len(deleted) == len({DELETED} & {*points})

@@ -55,7 +55,7 @@ def test_s30_etcd_stands_still_for_longer_than_an_eviction_is_waited_for() -> No
 
 @pytest.mark.timeout(240)
 def test_s30_etcd_is_gone_in_the_middle_of_a_heal() -> None:
-    """Killed and started again with the API server alive, which knows nothing meanwhile: told once, and it goes on."""
+    """Killed and started again with the API server alive, which knows nothing meanwhile: what is told is told once."""
     with Scenario() as s:
         plane = s.plane
         heal = Heal(s)
