@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from support.programs import program
 from support.scenario import Scenario
 from support.told import healed, refusals
 from support.worlds import at_rest, watching
@@ -91,6 +95,36 @@ def test_s33_what_the_repository_says_is_untouched_and_what_we_wrote_is_not_reve
         assert stamped == (replicas == 1)
         assert s.writes() == written
         assert s.all_hold(NS, APP, "app-secrets", "API_KEY", "value-two")
+
+
+@pytest.mark.parametrize("replicas", [3, 1])
+def test_s33_kubectl_apply_finds_nothing_to_change_and_prunes_nothing_of_ours(replicas: int) -> None:
+    """By kubectl itself, client-side: what it applied last stands on the object, and our annotations are not in that."""
+    with Scenario() as s:
+        kubeconfig = s.plane.kubeconfig
+        objects = world(s, replicas)
+        _kubectl_apply(kubeconfig, objects)
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: healed(agent, APP), 40, "backend healed")
+        s.wait(lambda: s.is_ready(NS, APP), why="at rest")
+        written = s.writes()
+
+        assert [line.split()[-1] for line in _kubectl_apply(kubeconfig, objects).splitlines()] == ["unchanged"] * 2
+        s.cycles(agent, 3)
+        chain, deployment = (s.get(obj["kind"], NS, obj["metadata"]["name"]) for obj in objects)
+        assert chain is not None
+        assert "force-sync" in chain["metadata"]["annotations"]
+        assert deployment is not None
+        stamped = RESTARTED_AT in (deployment["spec"]["template"]["metadata"].get("annotations") or {})
+        assert stamped == (replicas == 1)
+        assert s.writes() == written
+
+
+def _kubectl_apply(kubeconfig: Path, objects: list[Object]) -> str:
+    command = [program("kubectl"), "--kubeconfig", kubeconfig, "apply", "-f", "-"]
+    done = subprocess.run(command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_s33_a_workload_that_another_restarter_handles_is_left_to_it() -> None:
