@@ -25,8 +25,8 @@ _RIGHTS = "rights"
 _KEPT = "rights/worlds"
 """Of the last run of all scenarios: for one that tries once more what failed in it."""
 _SCENARIOS = Path(__file__).parent / "scenarios"
-_SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail", "short")
-"""Options by which a run is not of all tests."""
+_SOME_ONLY = ("keyword", "markexpr", "deselect", "lf", "maxfail")
+"""Options by which a run is not of all tests. What `--short` leaves out uses no rule that the others do not."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -99,7 +99,7 @@ def test_s33_what_the_repository_says_is_untouched_and_what_we_wrote_is_not_reve
 
 @pytest.mark.parametrize("replicas", [3, 1])
 def test_s33_kubectl_apply_finds_nothing_to_change_and_prunes_nothing_of_ours(replicas: int) -> None:
-    """By kubectl itself, client-side: what it applied last stands on the object, and our annotations are not in that."""
+    """By kubectl itself, client-side: what it applied last is on the object, and our annotations are no part of it."""
     with Scenario() as s:
         kubeconfig = s.plane.kubeconfig
         objects = world(s, replicas)
