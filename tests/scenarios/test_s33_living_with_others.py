@@ -122,9 +122,8 @@ def test_s33_kubectl_apply_finds_nothing_to_change_and_prunes_nothing_of_ours(re
 
 
 def _kubectl_apply(kubeconfig: Path, objects: list[Object]) -> str:
-    command = [program("kubectl"), "--kubeconfig", kubeconfig, "apply", "-f", "-"]
-    done = subprocess.run(command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, check=True)
-    return done.stdout
+    command = [str(program("kubectl")), "--kubeconfig", str(kubeconfig), "apply", "-f", "-"]
+    return subprocess.check_output(command, input=yaml.safe_dump_all(objects), text=True)
 
 
 def test_s33_a_workload_that_another_restarter_handles_is_left_to_it() -> None:
