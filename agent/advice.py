@@ -14,11 +14,20 @@ _STEPS = {
     "credential": "see --vault-credential",
     "throttled": "try again in a minute",
 }
+_AT_A_VAULT = {
+    "unreachable": "let this pod reach the vault and the login host: NetworkPolicy, firewall, private endpoint",
+    "unauthorized": "see --vault-credential",
+}
+"""Where it is something else than at the API server."""
 _QUOTA = re.compile(r"exceeded quota: (\S+)")
 
 
-def step(cause: str, detail: str = "") -> str:
-    """What to do next about a Trouble; empty where nothing general can be said."""
+def step(cause: str, detail: str = "", subject: str = "") -> str:
+    """What to do next about a Trouble of a subject; empty where nothing general can be said."""
+    if subject.startswith("vault "):
+        if cause == "unreachable" and "TLS to " in detail:
+            return "trust the authority of who answers there: SSL_CERT_FILE or REQUESTS_CA_BUNDLE name its file"
+        return _AT_A_VAULT.get(cause) or _STEPS.get(cause, "")
     if cause in ("unreachable", "certificate") and detail.startswith("TLS to "):
         if "certificate has expired" in detail:
             return "renew the certificate of the API server, or set this machine's clock"

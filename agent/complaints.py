@@ -89,7 +89,9 @@ def of_troubles(troubles: Mapping[str, Trouble]) -> list[Complaint]:
     found = []
     for subject, first in advice.together((name, trouble.cause) for name, trouble in sorted(troubles.items())):
         trouble = troubles[first]
-        found.append((subject, f"{trouble.cause}: {trouble.detail}", advice.step(trouble.cause, trouble.detail)))
+        found.append(
+            (subject, f"{trouble.cause}: {trouble.detail}", advice.step(trouble.cause, trouble.detail, subject))
+        )
     return found
 
 

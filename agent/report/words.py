@@ -238,7 +238,8 @@ def _(event: ev.RefusalEnded) -> str:
 @phrase.register
 def _(event: ev.Troubled) -> str:
     trouble = event.trouble
-    return _joined(f"{event.subject}: {trouble.cause}: {trouble.detail}", advice.step(trouble.cause, trouble.detail))
+    remedy = advice.step(trouble.cause, trouble.detail, event.subject)
+    return _joined(f"{event.subject}: {trouble.cause}: {trouble.detail}", remedy)
 
 
 @phrase.register

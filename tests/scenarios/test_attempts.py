@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from support.scenario import Scenario
-from support.worlds import at_rest
+from support.worlds import at_rest, refresh
 
 from agent.sandbox import builders as b
-from agent.sandbox.client import EXTERNAL_SECRETS
 
 NS, APP = "shop", "backend"
 TEMPLATE = {"template": {"data": {"LOGIN": "{{ .API_KEY }}:{{ randAlphaNum 16 }}"}}}
@@ -27,8 +26,7 @@ def recycled(s: Scenario) -> int:
     s.pass_time(60)
     s.once()
     before, evicted = s.secret(NS, "app-secrets"), len(s.evicted(NS))
-    refresh = {"metadata": {"annotations": {"refresh": str(s.sandbox.clock.now())}}}
-    s.run(s.sandbox.admin.merge_patch(EXTERNAL_SECRETS, NS, "app-secrets", refresh))
+    refresh(s, NS, "app-secrets")
     s.wait(lambda: s.secret(NS, "app-secrets") != before, why="another value")
     s.pass_time(60)
     s.once()

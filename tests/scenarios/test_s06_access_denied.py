@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from support.scenario import Scenario
 from support.told import findings, refusals, sample
-from support.worlds import at_rest, watching
+from support.worlds import at_rest, refresh, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.keyvault.errors import application_id
 
 NS = "shop"
-HOUR = 3600.0
 DRIFT = {"namespace": NS, "externalsecret": "app-secrets", "link": "vault", "kind": "sync-failed"}
 
 
@@ -25,7 +24,7 @@ def test_s06_a_vault_that_denies_everyone_is_told_with_identity_and_permission_a
             NS,
         )
         allow(s, "agent", "eso", nobody=True)
-        s.advance(HOUR)
+        refresh(s, NS, "app-secrets")
         s.wait(lambda: failed(s), why="ESO fails")
         s.policy()
         agent = watching(s)
@@ -45,7 +44,7 @@ def test_s06_a_vault_that_denies_everyone_is_told_with_identity_and_permission_a
         assert s.writes() == []
 
         allow(s, "eso")
-        s.advance(600)  # ESO's own backoff
+        refresh(s, NS, "app-secrets")
         s.external_secret_ready(NS, "app-secrets")
         unknown = agent.until(kind="unknown", link="vault")
         s.cycles(agent)

@@ -69,8 +69,8 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
         assert event["involvedObject"]["name"] == "backend"
         assert "backend-budget" in event["message"]
 
-        s.advance(11)
-        s.wait(lambda: _tries(s) == 2, why="tried again")
+        s.hasten(11)
+        s.wait(lambda: _tries(s) == 2, 40, "tried again")
         s.cycles(agent)
         assert _tries(s) == 2
         assert refusals(agent) == [("recycle", "pod-disruption-budget")]
@@ -78,8 +78,8 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
 
         s.apply(b.budget("backend-budget", NS, "backend", minAvailable=2))
         s.wait(lambda: _allowed(s, "backend-budget"), why="the budget gives way")
-        s.advance(11)
-        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.hasten(11)
+        s.wait(lambda: healed(agent, "backend"), 40, "backend healed")
         s.cycles(agent)
 
         assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
@@ -110,7 +110,7 @@ def test_s17_two_budgets_over_one_pod_are_both_named() -> None:
         _still_refused(s, agent, "pod-disruption-budget")
 
         s.run(s.sandbox.admin.delete(PDBS, NS, "second"))
-        s.advance(11)
-        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.hasten(11)
+        s.wait(lambda: healed(agent, "backend"), 40, "backend healed")
         assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
         assert len(s.writes()) == 4

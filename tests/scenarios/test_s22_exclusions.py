@@ -82,7 +82,7 @@ def test_s22_what_is_excluded_is_reported_with_why_and_never_touched() -> None:
 
         s.rotate("prod-kv", "api-key", "value-two")
         s.cycles(agent, 6)
-        s.advance(600)
+        s.hasten(600)
         s.cycles(agent)
 
         for said, chain in CHAINS.items():

@@ -72,7 +72,7 @@ def test_s30_a_token_that_ends_is_told_and_the_one_that_is_put_in_its_place_is_u
     """A ServiceAccount's token becomes invalid while it is in use: told once, and a new one in its file is enough."""
     with Scenario() as s:
         account = Account(s)
-        heal = Heal(s, agent=False, user=account.user)
+        heal = Heal(s, agent=False)
         account.renew("first")
         heal.agent = s.start_agent(KUBECONFIG=str(account.kubeconfig))
         s.cycles(heal.agent, 1)
@@ -80,38 +80,29 @@ def test_s30_a_token_that_ends_is_told_and_the_one_that_is_put_in_its_place_is_u
         s.wait(lambda: ("the Lease", "unauthorized") in heal.told(), 60, "it is told")
         heal.begin()
         time.sleep(5)
-        assert s.writes(account.user) == []
+        assert s.writes() == []
         account.renew("second")
         heal.ends_well(BACK)
         assert len(heal.told()) == len(set(heal.told())), heal.told()
-        assert len(s.writes(account.user)) == 4
+        assert len(s.writes()) == 4
 
 
 class Account:
-    """A ServiceAccount with all rights, whose token is in a file that a kubeconfig names."""
+    """The agent's own, with its token in a file that a kubeconfig names."""
 
     def __init__(self, s: Scenario) -> None:
         self._plane = s.plane
-        self._plane.disturbed = True  # the binding stays
-        self.user = f"system:serviceaccount:{AGENT_NAMESPACE}:renewed"
         self._token, self.kubeconfig = s.directory / "token", s.directory / "kubeconfig-renewed"
         config = yaml.safe_load(Path(s.environment["KUBECONFIG"]).read_text())
         config["users"][0]["user"] = {"tokenFile": str(self._token)}
         self.kubeconfig.write_text(yaml.safe_dump(config))
-        self._post(f"/api/v1/namespaces/{AGENT_NAMESPACE}/serviceaccounts", {"metadata": {"name": "renewed"}})
-        binding = {
-            "metadata": {"name": "renewed"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", "name": "renewed", "namespace": AGENT_NAMESPACE}],
-        }
-        self._post("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
 
     def renew(self, name: str) -> None:
         """Put a new token into the file, valid for as long as a Secret of this name is there."""
         secrets = f"/api/v1/namespaces/{AGENT_NAMESPACE}/secrets"
         bound = self._post(secrets, {"metadata": {"name": name}})["metadata"]
         to = {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": bound["uid"]}
-        path = f"/api/v1/namespaces/{AGENT_NAMESPACE}/serviceaccounts/renewed/token"
+        path = f"/api/v1/namespaces/{AGENT_NAMESPACE}/serviceaccounts/secret-drift-agent/token"
         asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": to}}
         self._token.write_text(self._post(path, asked)["status"]["token"])
 

@@ -53,6 +53,8 @@ def test_s30_a_vault_that_cannot_be_looked_at_is_told_once_and_healed_from_after
         s.call(s.sandbox.vaults.faults.clear)
         heal.ends_well(BACK)
         assert heal.told() == [(VAULT, cause)]
+        assert "kubeconfig" not in heal.agent.err
+        assert "--context" not in heal.agent.err
         assert refusals(heal.agent) == []
 
 

@@ -27,12 +27,11 @@ class Heal:
         s: Scenario,
         *,
         agent: bool = True,
-        user: str = "agent",
         workloads: int = 1,
         immutable: bool = False,
         replicas: int = REPLICAS,
     ) -> None:
-        self.s, self.user, self.replicas = s, user, replicas
+        self.s, self.replicas = s, replicas
         names = [APP, *(f"{APP}-{number}" for number in range(2, workloads + 1))]
         at_rest(
             s,
@@ -67,7 +66,7 @@ class Heal:
         self._app = self._left.pop(0)
         self.old = {pod["metadata"]["name"] for pod in self.s.pods(NS, self._app)}
         self._known = self._started()
-        self._evicted = len(self.s.evicted(NS, self.user))
+        self._evicted = len(self.s.evicted(NS))
         self._lines, self._told = len(self.agent.lines(level="info")), len(self.told())
         self.s.rotate("prod-kv", f"{self._app}-key", "value-two")
 
@@ -103,7 +102,7 @@ class Heal:
         leaves = self.old if self.replicas > 1 else set()  # a single one is replaced by its controller
         assert len(leaves) - unheard <= len(told)
         assert set(told) <= leaves
-        assert sorted(self.s.evicted(NS, self.user)[self._evicted :]) == sorted(leaves)
+        assert sorted(self.s.evicted(NS)[self._evicted :]) == sorted(leaves)
         started = self._started()
         assert self.old < started, started
         assert len(started - self._known) == self.replicas, started - self._known

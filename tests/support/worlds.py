@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from support.processes import AgentProcess
 from support.scenario import Scenario
 
-from agent.sandbox.client import Object
+from agent.sandbox.client import EXTERNAL_SECRETS, Object
 
 WEEK = 7 * 86400.0
 
@@ -49,6 +49,12 @@ def watching(s: Scenario, **environment: str) -> AgentProcess:
     agent = s.start_agent(fresh=False, **environment)
     s.cycles(agent, 1)
     return agent
+
+
+def refresh(s: Scenario, namespace: str, name: str) -> None:
+    """Have ESO sync once more, as a person would: by an annotation, which no backoff holds up."""
+    patch = {"metadata": {"annotations": {"refresh": str(s.sandbox.clock.now())}}}
+    s.run(s.sandbox.admin.merge_patch(EXTERNAL_SECRETS, namespace, name, patch))
 
 
 def next_second(s: Scenario) -> None:
