@@ -41,8 +41,8 @@ def _right(entry: AuditEntry) -> Right:
 
 
 def _asked(s: Scenario) -> tuple[set[Right], set[Right]]:
-    """What the agent asked for: in its own namespace, and anywhere else."""
-    audit = [entry for entry in s.requests() if entry.resource]
+    """What the agent asked for: in its own namespace, and anywhere else. What it may do, everyone may ask."""
+    audit = [entry for entry in s.requests() if entry.resource and entry.group != "authorization.k8s.io"]
     assert [entry for entry in audit if entry.code == 403] == []
     ledger: set[Right] = set()
     other: set[Right] = set()
