@@ -131,7 +131,7 @@ class Workloads:
             chains=chains,
             heal=heal,
             heal_key=heal_key,
-            recycled=done.times if done is not None and done.key == heal_key else 0,
+            recycled=done.times if done is not None and done.key == heal_key and self._followed(reports) else 0,
             sources=behind or (heal.sources if heal is not None else ()),
             moved=self._moved(stale, heal),
             policy=context.policy,
@@ -163,7 +163,7 @@ class Workloads:
         why = opted_out([(f"ExternalSecret {es.key}", es.mode)])
         return Chain(
             report=report,
-            excluded=report.upstream.vault in (State.EXCLUDED, State.PINNED),
+            excluded=_is_excluded(report),
             drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
             newest_created=max((s.state.created for s in known if s is not None), default=0.0),
             syncing=es.ready is not False and (memory.sync is not None or report.chain in context.world.dirty_chains),
@@ -219,6 +219,13 @@ class Workloads:
                 if known is not None:
                     parts.append(f"{source}={known.state.identity}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def _followed(self, reports: dict[ObjectKey, ChainReport]) -> bool:
+        """Whether a new value is always a new version: all sources are known, and nobody else may fill the Secrets."""
+        world, known = self.context.world, self.context.memory.sources
+        chains = [world.external_secrets[chain] for chain, report in reports.items() if not _is_excluded(report)]
+        owned = all(es.creation_policy == "Owner" for es in chains)
+        return owned and all(source in known for es in chains for _, source in world.sources_of(es))
 
     def _moved(self, stale: list[ContainerVerdict], heal: HealMemory | None) -> tuple[Moved, ...]:
         """Every version that changed and the one to go back to: what the pods that still serve run."""
@@ -505,3 +512,7 @@ class Workloads:
                     seconds=max(0.0, case.now - heal.clocks.get(str(source), known.state.created)),
                 )  # fmt: skip
         return False
+
+
+def _is_excluded(report: ChainReport) -> bool:
+    return report.upstream.vault in (State.EXCLUDED, State.PINNED)

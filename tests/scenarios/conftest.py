@@ -9,6 +9,7 @@ import pytest
 EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
     "the world's clock is moved": (
         "test_pods_are_not_recycled_for_ever_for_a_value_that_every_sync_makes_anew",
+        "test_where_others_may_fill_the_secret_too_its_value_is_followed_as_often_as_it_changes",
         "test_s02_a_workload_that_was_held_up_for_long_is_not_recycled_before_new_pods_get_the_new_value_for_sure",
         "test_s16_a_restart_that_a_quota_keeps_from_its_new_pod_is_said_once_and_not_repeated",
         "test_s16_a_replica_that_goes_stale_again_under_the_same_versions_is_restarted_again",

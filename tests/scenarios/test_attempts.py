@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from support.scenario import Scenario
 from support.worlds import at_rest, refresh
 
@@ -12,9 +14,10 @@ TEMPLATE = {"template": {"data": {"LOGIN": "{{ .API_KEY }}:{{ randAlphaNum 16 }}
 """As htpasswd, bcrypt and now do it: another text each time that ESO renders it."""
 
 
-def world(s: Scenario) -> None:
+def world(s: Scenario, **target: Any) -> None:
     """Two pods that have it in their environment, and a policy under which that is followed twice."""
-    chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, refreshInterval="100h", target=TEMPLATE)
+    target = {**TEMPLATE, **target}
+    chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, refreshInterval="100h", target=target)
     workload = b.deployment(APP, NS, 2, env={"LOGIN": ("app-secrets", "LOGIN")})
     at_rest(s, {"prod-kv/api-key": "value-0"}, [b.secret_store("prod-kv", NS), chain], [workload], NS)
     s.policy(limits={"attempts": 2})
@@ -54,3 +57,11 @@ def test_pods_are_not_recycled_for_ever_for_a_value_that_every_sync_makes_anew()
         asked = s.launch("heal", f"{NS}/app-secrets").wait()
         assert asked.code == 0, asked.out + asked.err
         assert len(s.evicted(NS)) == 10
+
+
+def test_where_others_may_fill_the_secret_too_its_value_is_followed_as_often_as_it_changes() -> None:
+    """What ESO only merges into has values that no version in a vault tells of: each is as good as a rotation."""
+    with Scenario() as s:
+        s.apply(b.namespace(NS), b.secret("app-secrets", NS, {"OTHER": "one"}))
+        world(s, creationPolicy="Merge")
+        assert [recycled(s) for _ in range(3)] == [2, 2, 2]
