@@ -198,6 +198,21 @@ def test_s34_a_cronjob_beside_a_deployment_leaves_the_work_to_the_leader() -> No
         assert holder(s) == ""
 
 
+def test_s34_both_shapes_with_two_replicas_do_no_step_twice_when_the_leader_dies() -> None:
+    """A CronJob's runs while the Lease of the dead one runs out: whoever comes next goes on, and each pod goes once."""
+    with Scenario() as s:
+        old, leader, other = in_mid_heal(s)
+        leader.kill()
+        codes = []
+        while not all_fresh(s) and len(codes) < 40:
+            codes.append(s.launch("once", POD_NAME=f"job-{len(codes)}").wait(LEASE + SLACK).code)
+        assert set(codes) <= {0, 2}, "it is done, or left to who holds the Lease"
+        s.wait(lambda: all_fresh(s), why="the heal")
+        s.wait(lambda: leads(s, other), LEASE + INTERVAL + SLACK, "the one that is left leads")
+        s.cycles(other, 2)
+        each_once(s, old)
+
+
 def test_s34_without_the_right_to_the_lease_nobody_acts_and_it_is_said_once() -> None:
     """Forbidden Leases make a stand-by of `run` and an error of `once`; both say what to grant."""
     with Scenario() as s:
