@@ -40,7 +40,15 @@ class LastLook:
         context = self._context
         judged = [chain for chain in case.chains if not chain.excluded]
         chains = [context.world.external_secrets[chain.report.chain] for chain in judged]
-        wanted = {s for es in chains for _, s in context.world.sources_of(es) if isinstance(s, SourceKey)}
+        # What is broken for so long that it no longer holds the workload up is not waited for, nor asked where it may not.
+        in_order = {chain.report.chain for chain in judged if not chain.report.upstream.holds_up}
+        wanted = {
+            source
+            for es in chains
+            if es.key in in_order
+            for _, source in context.world.sources_of(es)
+            if isinstance(source, SourceKey) and case.policy.vault_rule(source.vault, es.key.namespace)
+        }
         if not context.look_again(wanted, oldest=case.now - case.policy.timing.evidence_max_age):
             return Later(AWAITED)
         return self._secrets(chains) or self._workload(case)
