@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -41,6 +42,8 @@ from agent.scopes import as_asked_for, part_of, scopes
 FIRST_ANSWERS = 60.0
 """Seconds for which a start waits for the collections and the vaults; what has not answered then is unknown."""
 LONGEST_SLEEP = 5.0
+MOST_NAMESPACES = 20
+"""In which it is asked one by one what we may write, where we may not in all of them at once."""
 ASKED_NAP = 0.3
 """Seconds between two looks while somebody waits for an answer."""
 Access = Literal["read", "heal"]
@@ -328,10 +331,17 @@ class Agent:
         missing: tuple[str, ...] | None = None
         with contextlib.suppress(ApiProblem, Unreachable, BadAnswer):
             in_force = {policy.name for policy in admission_policies(self.conn, bounds.PREFIX) if policy.bound}
-            where = self.settings.namespaces or (None,)
+            where: tuple[str | None, ...] = self.settings.namespaces or (None, *self._healed())
             held = {right for right in bounds.BOUND_BY if any(may(self.conn, *right, place) for place in where)}
             missing = tuple(name for name in bounds.wanted(held) if name not in in_force)
         self.context.tell(BoundsRead, missing=missing)
+
+    def _healed(self) -> list[str]:
+        """Namespaces in which the policy heals: the rights may be given in these alone."""
+        policy, there = self.context.policy, sorted(self.context.world.namespaces)
+        allowed = policy.mode == "heal"
+        healed = (name for name in there if allowed and (policy.sync_rule(name) or policy.recycle_rule(name)))
+        return list(islice(healed, MOST_NAMESPACES))
 
     def _listen(self) -> None:
         """Take requests from now on."""

@@ -164,6 +164,7 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     key: str  # sources' identities + template: what this heal is about
     since: float  # when the workload's drift was first seen
     sources: tuple[SourceKey, ...] = ()  # the vault secrets whose change made it stale
+    chains: tuple[ObjectKey, ...] = ()  # that the pods consume: between two of them there may be none to tell
     clocks: dict[str, float] = {}  # str(source) -> `created` of the oldest version not everywhere yet
     started: float = 0.0  # first eviction or restart
     baseline: int = 0  # ready pods when it started: never fewer by our doing
@@ -172,6 +173,7 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     batch_at: float = 0.0
     canary_passed: bool = False
     recycled: int = 0
+    spent: int = 0  # of these, since `key` is what it is
     halt: Halt | None = None
     restart_stamp: str = ""
     log_ok: tuple[str, ...] = ()  # uids of pods whose log line was found
@@ -186,10 +188,10 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recycled(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a workload's pods were recycled to the end for the same versions, specs and template."""
+    """Pods of a workload that former heals recycled for the same versions, specs and template."""
 
     key: str  # that of the heals
-    times: int
+    pods: int
 
 
 class Propagation(msgspec.Struct, frozen=True, kw_only=True):

@@ -140,6 +140,7 @@ class ExternalSecret(msgspec.Struct, frozen=True, kw_only=True):
     deletion_policy: str = "Retain"
     immutable: bool = False  # spec.target.immutable
     templated: bool = False
+    filled_besides: bool = False  # by what no version in a vault tells of: templateFrom, a vault secret's tags
     expected_keys: tuple[str, ...] | None = None  # keys its Secret must have; None: not knowable from the spec
     template_type: str = ""
     sync_windows: tuple[tuple[str, str, float], ...] = ()  # (allow|deny, cron in UTC, seconds)

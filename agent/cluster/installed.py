@@ -26,6 +26,7 @@ class _Meta(msgspec.Struct):
 
 class _BindingSpec(msgspec.Struct, rename="camel"):
     policy_name: str = ""
+    validation_actions: list[str] = []
 
 
 class _Named(msgspec.Struct):
@@ -141,7 +142,7 @@ def eso_webhooks(conn: Connection) -> list[Webhook]:
 def admission_policies(conn: Connection, prefix: str) -> list[Bound]:
     """ValidatingAdmissionPolicies of that prefix, by name. Raises ApiProblem, Unreachable, BadAnswer."""
     bindings = _listed(conn, f"{_ADMISSION}/validatingadmissionpolicybindings", _Binding)
-    bound = {each.spec.policy_name for each in bindings}
+    bound = {each.spec.policy_name for each in bindings if "Deny" in each.spec.validation_actions}
     policies = _listed(conn, f"{_ADMISSION}/validatingadmissionpolicies", _Named)
     names = sorted(each.metadata.name for each in policies if each.metadata.name.startswith(prefix))
     return [Bound(name, name in bound) for name in names]

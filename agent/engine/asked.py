@@ -165,10 +165,13 @@ class Asked:
         for workload in found.workloads:
             heal = context.memory.heals.get(workload)
             if heal is not None and heal.halt is None and not heal.batch:
-                context.remember_heal(workload, replace(heal, blocked_until=0.0))
+                context.remember_heal(workload, replace(heal, blocked_until=0.0, spent=0))
             context.forget_recycled(workload)
             context.world.dirty_workloads.add(workload)
-        context.look_again(self._sources(chain), oldest=found.began)
+        sources = self._sources(chain)
+        for source in sources:
+            context.asked.pop(source, None)  # at once, though it failed a moment ago
+        context.look_again(sources, oldest=found.began)
         context.world.dirty_chains.add(chain)
 
     def _resume(self, found: Following) -> None:

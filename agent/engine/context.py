@@ -178,7 +178,10 @@ class Context:
         self.ledger.note("chains", key)
 
     def remember_heal(self, key: WorkloadKey, heal: HealMemory | None) -> None:
-        """Replace the record of a workload's heal, or forget it."""
+        """Replace the record of a workload's heal, or forget it; what it has spent for its key is kept beside."""
+        former = self.memory.heals.get(key)
+        if former is not None and former.spent and (heal is None or heal.key != former.key):
+            self._keep_spent(key, former)
         if heal is None:
             if self.memory.heals.pop(key, None) is None:
                 return
@@ -188,12 +191,17 @@ class Context:
             self.memory.heals[key] = heal
         self.ledger.note("heals", key)
 
-    def count_recycled(self, key: WorkloadKey, heal_key: str) -> None:
-        """One more time that a workload was recycled to the end for what this key says."""
+    def _keep_spent(self, key: WorkloadKey, heal: HealMemory) -> None:
         before = self.memory.recycled.get(key)
-        times = before.times if before is not None and before.key == heal_key else 0
-        self.memory.recycled[key] = Recycled(key=heal_key, times=times + 1)
+        pods = before.pods if before is not None and before.key == heal.key else 0
+        self.memory.recycled[key] = Recycled(key=heal.key, pods=pods + heal.spent)
         self.ledger.note("recycled", key)
+
+    def recycled(self, key: WorkloadKey, about: str) -> int:
+        """Pods of a workload that were recycled so far for this heal key."""
+        before, heal = self.memory.recycled.get(key), self.memory.heals.get(key)
+        pods = before.pods if before is not None and before.key == about else 0
+        return pods + (heal.spent if heal is not None and heal.key == about else 0)
 
     def forget_recycled(self, key: WorkloadKey) -> None:
         """As if it had never been recycled: somebody asks for it, or it is gone."""

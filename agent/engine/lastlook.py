@@ -40,7 +40,7 @@ class LastLook:
         context = self._context
         judged = [chain for chain in case.chains if not chain.excluded]
         chains = [context.world.external_secrets[chain.report.chain] for chain in judged]
-        # What is broken for so long that it no longer holds the workload up is not waited for, nor asked where it may not.
+        # What is broken for long and holds the workload up no more is not waited for, nor asked where it may not.
         in_order = {chain.report.chain for chain in judged if not chain.report.upstream.holds_up}
         wanted = {
             source

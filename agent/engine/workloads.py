@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
@@ -18,6 +17,7 @@ from agent.diagnose.view import ChainReport
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
+from agent.engine.healkey import followed, heal_key, is_excluded
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
 from agent.engine.storm import Storm
@@ -103,9 +103,11 @@ class Workloads:
         """Everything a decision on this workload rests on; None if it has no pods that consume a chain's Secret."""
         context, world = self.context, self.context.world
         pods = world.pods_of_workload(key)
+        heal, workload = context.memory.heals.get(key), world.workloads.get(key)
         chain_keys = sorted(world.chains_of_workload(key))
+        if not pods and heal is not None and _comes_back(heal, workload):
+            chain_keys = list(heal.chains)
         reports = {k: self.chains.reports[k] for k in chain_keys if k in self.chains.reports}
-        heal = context.memory.heals.get(key)
         if not reports or (not pods and heal is None):
             return None
         verdicts: defaultdict[str, list[ContainerVerdict]] = defaultdict(list)
@@ -114,7 +116,6 @@ class Workloads:
                 if verdict.counts:
                     verdicts[verdict.pod_uid].append(verdict)
         rule = context.policy.recycle_rule(key.namespace)
-        workload = world.workloads.get(key)
         live = [pod for pod in pods if not excluded(pod)]
         log = rule.canary.log if rule is not None else None
         cases = tuple(self._pod_case(pod, verdicts.get(pod.uid, []), log, heal) for pod in live)
@@ -122,7 +123,7 @@ class Workloads:
         wanted = recycle.due(rule)
         stale = [v for found in verdicts.values() for v in found if v.state in wanted]
         behind = tuple(dict.fromkeys(source for verdict in stale for source, _ in verdict.versions))
-        heal_key, done = self._heal_key(reports, workload), context.memory.recycled.get(key)
+        about = heal_key(context, reports, workload)
         return RecycleCase(
             key=key,
             workload=workload,
@@ -130,8 +131,8 @@ class Workloads:
             terminating=frozenset(pod.uid for pod in pods if pod.deleting),
             chains=chains,
             heal=heal,
-            heal_key=heal_key,
-            recycled=done.times if done is not None and done.key == heal_key and self._followed(reports) else 0,
+            heal_key=about,
+            recycled=context.recycled(key, about) if followed(context, reports) else 0,
             sources=behind or (heal.sources if heal is not None else ()),
             moved=self._moved(stale, heal),
             policy=context.policy,
@@ -163,7 +164,7 @@ class Workloads:
         why = opted_out([(f"ExternalSecret {es.key}", es.mode)])
         return Chain(
             report=report,
-            excluded=_is_excluded(report),
+            excluded=is_excluded(report),
             drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
             newest_created=max((s.state.created for s in known if s is not None), default=0.0),
             syncing=es.ready is not False and (memory.sync is not None or report.chain in context.world.dirty_chains),
@@ -207,26 +208,6 @@ class Workloads:
             return False
         return heal.in_flight or (stale and self.context.refusal(workload=key) is None)
 
-    def _heal_key(self, reports: dict[ObjectKey, ChainReport], workload: Workload | None) -> str:
-        """What a heal is about: the versions of all the sources behind the workload, its template, its uid."""
-        world, memory = self.context.world, self.context.memory
-        parts = [workload.uid, workload.template_digest] if workload is not None else []
-        for chain in reports:
-            es = world.external_secrets[chain]
-            parts.append(f"{chain}:{es.generation}")
-            for _, source in world.sources_of(es):
-                known = memory.sources.get(source) if isinstance(source, SourceKey) else None
-                if known is not None:
-                    parts.append(f"{source}={known.state.identity}")
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-    def _followed(self, reports: dict[ObjectKey, ChainReport]) -> bool:
-        """Whether a new value is always a new version: all sources are known, and nobody else may fill the Secrets."""
-        world, known = self.context.world, self.context.memory.sources
-        chains = [world.external_secrets[chain] for chain, report in reports.items() if not _is_excluded(report)]
-        owned = all(es.creation_policy == "Owner" for es in chains)
-        return owned and all(source in known for es in chains for _, source in world.sources_of(es))
-
     def _moved(self, stale: list[ContainerVerdict], heal: HealMemory | None) -> tuple[Moved, ...]:
         """Every version that changed and the one to go back to: what the pods that still serve run."""
         running: dict[SourceKey, set[float]] = defaultdict(set)
@@ -253,7 +234,11 @@ class Workloads:
         if case.stale and (heal is None or (heal.key != case.heal_key and heal.halt is None and not heal.batch)):
             since = heal.since if heal is not None else case.now
             fresh = HealMemory(
-                key=case.heal_key, since=since, sources=case.sources, clocks=self._clocks(case.sources, heal)
+                key=case.heal_key,
+                since=since,
+                sources=case.sources,
+                clocks=self._clocks(case.sources, heal),
+                chains=_consumed(case),
             )
             if heal is not None and heal.started:
                 # The source moved on while we were at it: the new version is tried by a canary of its own.
@@ -323,7 +308,8 @@ class Workloads:
         batch = tuple(Eviction(pod=p.key.name, uid=p.uid, at=now, node=p.node) for p in decision.pods)
         heal = replace(
             former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
-            stage=stage, batch=batch, batch_at=now, sources=case.sources, blocked="", blocked_detail="",
+            stage=stage, batch=batch, batch_at=now, sources=case.sources, chains=_consumed(case), blocked="",
+            blocked_detail="", spent=_spent(former, decision.key),
         )  # fmt: skip
         # Written down before the first call, with the uids: whoever comes after us knows what may have been done.
         self._reserve(key, heal)
@@ -368,7 +354,7 @@ class Workloads:
             )  # fmt: skip
         heal = context.memory.heals[key]
         done = tuple(replace(e, done=True) if e.uid == pod.uid else e for e in heal.batch)
-        context.remember_heal(key, replace(heal, batch=done, recycled=heal.recycled + 1))
+        context.remember_heal(key, replace(heal, batch=done, recycled=heal.recycled + 1, spent=heal.spent + 1))
         return True
 
     def _withdraw(self, key: WorkloadKey, uids: set[str]) -> None:
@@ -413,7 +399,8 @@ class Workloads:
         stamp = former.restart_stamp if unsent and former.key == decision.key else f"{decision.key}-{int(now)}"
         heal = replace(
             former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
-            stage="restart", batch_at=now, restart_stamp=stamp, sources=case.sources,
+            stage="restart", batch_at=now, restart_stamp=stamp, sources=case.sources, chains=_consumed(case),
+            spent=_spent(former, decision.key),
         )  # fmt: skip
         self._reserve(key, heal)
         try:
@@ -441,12 +428,12 @@ class Workloads:
         seconds = max(0.0, case.now - heal.batch_at)
         stage = "batch" if heal.stage == "batches" else heal.stage
         context.tell(StagePassed, workload=case.key, stage=stage, pods=decision.pods, seconds=seconds)
-        context.remember_heal(
-            case.key,
-            replace(
-                heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled or decision.pods, blocked=""
-            ),
-        )
+        uncounted = decision.pods if heal.stage == "restart" else sum(not eviction.done for eviction in heal.batch)
+        passed = replace(
+            heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled or decision.pods, blocked="",
+            spent=heal.spent + uncounted,
+        )  # fmt: skip
+        context.remember_heal(case.key, passed)
         return True
 
     def _halt(self, case: RecycleCase, decision: HaltNow) -> bool:
@@ -466,8 +453,8 @@ class Workloads:
         context.tell(HaltEnded, workload=case.key, reason=heal.halt.reason, why=decision.why, chains=chains)
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
-            key=case.heal_key, since=heal.since, sources=heal.sources, clocks=heal.clocks, started=heal.started,
-            baseline=heal.baseline, recycled=heal.recycled,
+            key=case.heal_key, since=heal.since, sources=heal.sources, chains=heal.chains, clocks=heal.clocks,
+            started=heal.started, baseline=heal.baseline, recycled=heal.recycled, spent=_spent(heal, case.heal_key),
             canary_passed=recovered or decision.why.startswith("the canary"),
         )  # fmt: skip
         context.remember_heal(case.key, again)
@@ -489,7 +476,7 @@ class Workloads:
         if heal.halt is not None:
             chains = self._reading(key, heal.sources)
             context.tell(HaltEnded, workload=key, reason=heal.halt.reason, why=why, chains=chains)
-            context.remember_heal(key, replace(heal, halt=None, canary_passed=False, key=""))
+            context.remember_heal(key, replace(heal, halt=None, canary_passed=False, key="", spent=0))
             context.forget_recycled(key)
             context.world.dirty_workloads.add(key)
 
@@ -501,7 +488,6 @@ class Workloads:
         if not heal.started:
             return False
         if heal.recycled:
-            context.count_recycled(case.key, heal.key)
             context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
         for source in heal.sources:
             known = context.memory.sources.get(source)
@@ -516,3 +502,17 @@ class Workloads:
 
 def _is_excluded(report: ChainReport) -> bool:
     return report.upstream.vault in (State.EXCLUDED, State.PINNED)
+
+
+def _consumed(case: RecycleCase) -> tuple[ObjectKey, ...]:
+    return tuple(chain.report.chain for chain in case.chains)
+
+
+def _comes_back(heal: HealMemory, workload: Workload | None) -> bool:
+    """Whether a workload without a pod is in the middle of a heal or halted, and will have pods again."""
+    begun = heal.started > 0 or heal.halt is not None
+    return begun and workload is not None and workload.replicas > 0 and not workload.deleting
+
+
+def _spent(heal: HealMemory, about: str) -> int:
+    return heal.spent if heal.key == about else 0

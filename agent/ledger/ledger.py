@@ -125,7 +125,8 @@ class Ledger:
         if self._writer is None:
             return
         for table, entries in _tables(memory).items():
-            if (only in (None, table) or table == "history") and (self._dirty[table] or table in self._anew):
+            wanted = only in (None, table) or table == "history" or (only, table) == ("heals", "recycled")
+            if wanted and (self._dirty[table] or table in self._anew):
                 self._save_table(table, entries)
         if heartbeat and only is None:
             beat = {"heartbeat": msgspec.json.encode(memory.heartbeat), "storm": msgspec.json.encode(memory.storm)}

@@ -233,11 +233,12 @@ def gate_attempts(case: RecycleCase) -> Refusal | None:
     One recycle makes them fresh, whatever the vault holds, until the Secret's value changes. Where it changes without a
     new version, there is no end: ESO renders a template anew at each sync, and sprig has randAlphaNum, htpasswd, now.
     """
-    if case.recycled < case.policy.limits.attempts:
+    pods = max(case.workload.replicas if case.workload is not None else 0, len(case.pods), 1)
+    if case.recycled < case.policy.limits.attempts * pods:
         return None
     detail = (
-        f"recycled {case.recycled} times for the same versions in the vault: the Secret's value changes by itself"
-        " (a random part or a time in its template? a second writer?)"
+        f"recycled {case.recycled // pods} times for the same versions in the vault: the Secret's value changes by"
+        " itself (a random part or a time in its template? a second writer?)"
     )
     return _refusal(case, "attempts", detail)
 
@@ -275,7 +276,7 @@ def _begun(case: RecycleCase) -> bool:
 
 GATES: tuple[Gate, ...] = (
     gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown,
-    gate_startable, gate_failing, gate_settle, gate_windows, gate_single, gate_blast_radius, gate_attempts,
+    gate_startable, gate_failing, gate_attempts, gate_settle, gate_windows, gate_single, gate_blast_radius,
     gate_budget, gate_campaign, gate_caps,
 )  # fmt: skip
 """In the order in which an SRE would want to hear of them."""

@@ -249,7 +249,7 @@ def recycle_case(dice: Dice) -> RecycleCase:
         chains=tuple(chain_of(dice, number) for number in range(dice.randint(1, 2))),
         heal=heal,
         heal_key=KEY,
-        recycled=dice.mostly(0, 1, 2, 3, one_in=8),
+        recycled=dice.mostly(0, 3, 6, 18, one_in=8),
         sources=SOURCES,
         moved=(Moved(SourceKey("prod-kv.vault.azure.net", "db-password"), 1.0),),
         policy=policy,

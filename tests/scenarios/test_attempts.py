@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from support.scenario import Scenario
-from support.worlds import at_rest, refresh
+from support.told import healed
+from support.worlds import at_rest, refresh, watching
 
 from agent.sandbox import builders as b
 
@@ -14,11 +15,11 @@ TEMPLATE = {"template": {"data": {"LOGIN": "{{ .API_KEY }}:{{ randAlphaNum 16 }}
 """As htpasswd, bcrypt and now do it: another text each time that ESO renders it."""
 
 
-def world(s: Scenario, **target: Any) -> None:
+def world(s: Scenario, more: dict[str, tuple[str, str]] | None = None, **target: Any) -> None:
     """Two pods that have it in their environment, and a policy under which that is followed twice."""
     target = {**TEMPLATE, **target}
     chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, refreshInterval="100h", target=target)
-    workload = b.deployment(APP, NS, 2, env={"LOGIN": ("app-secrets", "LOGIN")})
+    workload = b.deployment(APP, NS, 2, env={"LOGIN": ("app-secrets", "LOGIN"), **(more or {})})
     at_rest(s, {"prod-kv/api-key": "value-0"}, [b.secret_store("prod-kv", NS), chain], [workload], NS)
     s.policy(limits={"attempts": 2})
     assert s.once().code == 0
@@ -65,3 +66,34 @@ def test_where_others_may_fill_the_secret_too_its_value_is_followed_as_often_as_
         s.apply(b.namespace(NS), b.secret("app-secrets", NS, {"OTHER": "one"}))
         world(s, creationPolicy="Merge")
         assert [recycled(s) for _ in range(3)] == [2, 2, 2]
+
+
+def test_beside_a_chain_that_is_gone_for_a_day_there_is_an_end_too() -> None:
+    """What holds no heal up any more keeps it from its end, and so from being counted at its end: pods are counted."""
+    with Scenario() as s:
+        s.rotate("prod-kv", "gone", "x")
+        s.apply(b.secret_store("prod-kv", NS), b.external_secret("other", NS, {"X": "gone"}, refreshInterval="100h"))
+        s.external_secret_ready(NS, "other")
+        world(s, more={"X": ("other", "X")})
+        s.call(s.vault("prod-kv").delete, "gone")
+        s.once()
+        s.advance(26 * 3600)
+        assert [recycled(s) for _ in range(3)] == [2, 2, 0]
+
+
+def test_a_statefulset_of_one_is_in_its_heal_while_it_has_no_pod() -> None:
+    """Between the pod that left and the one that comes nothing is forgotten: told as healed, and counted."""
+    with Scenario() as s:
+        chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, refreshInterval="100h", target=TEMPLATE)
+        workload = b.statefulset(APP, NS, 1, env={"LOGIN": ("app-secrets", "LOGIN")})
+        at_rest(s, {"prod-kv/api-key": "value-0"}, [b.secret_store("prod-kv", NS), chain], [workload], NS)
+        s.policy(limits={"attempts": 1}, recycle={"gap": "allow"})
+        agent = watching(s)
+        refresh(s, NS, "app-secrets")
+        s.wait(lambda: healed(agent, APP) == [1], why="it is told")
+        s.pass_time(60)
+        s.cycles(agent, 2)
+        refresh(s, NS, "app-secrets")
+        agent.until(reason="attempts", workload=APP)
+        s.cycles(agent, 2)
+        assert len(s.evicted(NS)) == 1

@@ -275,7 +275,7 @@ def test_without_admission_policies_the_width_of_its_rights_is_a_warning() -> No
 
         s.apply(*bound("secret-drift-agent-heal-pods", binding=False), *bound("somebody-elses"))
         unbound = doctor(s).line("rights", "admission")
-        assert unbound["said"] == "not in force, since no binding names them: secret-drift-agent-heal-pods"
+        assert unbound["said"] == "not in force, since no binding that denies names them: secret-drift-agent-heal-pods"
 
         s.apply(*in_force(but="secret-drift-agent-restart"))
         one = doctor(s).line("rights", "admission")
@@ -300,3 +300,14 @@ def test_the_metric_says_bounded_only_where_each_right_is() -> None:
             agent = watching(s)
             assert sample(s.metrics(agent), "secret_drift_writes_bounded") == expected
             assert agent.stop().code == 0
+
+
+@pytest.mark.parametrize("missing", ["secret-drift-agent-restart", ""])
+def test_rights_that_are_given_in_single_namespaces_want_their_bounds_too(missing: str) -> None:
+    """Roles in place of a ClusterRole, in a namespace that the policy heals."""
+    with Scenario() as s:
+        s.apply(b.namespace(NS), b.namespace("elsewhere"), *in_force(but=missing))
+        forbid(s, ForbidRule(user="agent", verb="patch", resource="deployments", namespace="elsewhere"))
+        s.policy(namespaces=(NS,))
+        agent = watching(s)
+        assert sample(s.metrics(agent), "secret_drift_writes_bounded") == int(not missing)

@@ -203,7 +203,7 @@ def test_s34_both_shapes_with_two_replicas_do_no_step_twice_when_the_leader_dies
     with Scenario() as s:
         old, leader, other = in_mid_heal(s)
         leader.kill()
-        codes = []
+        codes: list[int] = []
         while not all_fresh(s) and len(codes) < 40:
             codes.append(s.launch("once", POD_NAME=f"job-{len(codes)}").wait(LEASE + SLACK).code)
         assert set(codes) <= {0, 2}, "it is done, or left to who holds the Lease"

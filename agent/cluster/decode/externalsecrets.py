@@ -53,6 +53,7 @@ class RemoteRef(Wire):
 
     key: str = ""
     version: str | None = None
+    metadata_policy: str | None = None
 
 
 class Data(Wire):
@@ -161,6 +162,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         deletion_policy=sys.intern(neutral.deletion_policy),
         immutable=bool(target.immutable),
         templated=neutral.templated,
+        filled_besides=neutral.template_from or _reads_tags(spec),
         template_type=template.type or "",
         sync_windows=_windows(spec.sync_windows),
         excluded=reading.excluded or excluded(_facts(neutral, spec.refresh_policy, deleting=deleting)),
@@ -178,6 +180,11 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         ready_reason=sys.intern(ready.reason or "") if ready else "",
         ready_since=seconds(ready.last_transition_time) if ready else None,
     )
+
+
+def _reads_tags(spec: SpecWire) -> bool:
+    refs = [*(each.remote_ref for each in spec.data or ()), *(each.extract for each in spec.data_from or ())]
+    return any(ref is not None and ref.metadata_policy == "Fetch" for ref in refs)
 
 
 def neutral_spec(spec: SpecWire, namespace: str) -> Spec:

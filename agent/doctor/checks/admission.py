@@ -31,7 +31,7 @@ def admission_line(found: Admission | Unseen, held: Collection[Right], *, heals:
         said = f"no ValidatingAdmissionPolicy {PREFIX}*: RBAC alone bounds our writes, which is wide"
         return _line("warning", said, "install those of the components in k8s/ that grant the rights")
     if found.unbound:
-        said = f"not in force, since no binding names them: {', '.join(found.unbound)}"
+        said = f"not in force, since no binding that denies names them: {', '.join(found.unbound)}"
         return _line("warning", said, "install the bindings beside them in k8s/")
     missing = [name for name in wanted(held) if name not in found.names]
     if missing:

@@ -1,0 +1,39 @@
+"""What a heal is about: so that a retry is told from something new. And whether that is all that can be new."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from agent.diagnose.view import ChainReport
+from agent.engine.context import Context
+from agent.model import ObjectKey, SourceKey, State, Workload
+
+Reports = Mapping[ObjectKey, ChainReport]
+
+
+def heal_key(context: Context, reports: Reports, workload: Workload | None) -> str:
+    """The versions of all sources behind the workload, its chains' specs, its template, and the uids of all that."""
+    world, memory = context.world, context.memory
+    parts = [workload.uid, workload.template_digest] if workload is not None else []
+    for chain in reports:
+        es = world.external_secrets[chain]
+        parts.append(f"{chain}:{es.uid}:{es.generation}")
+        for _, source in world.sources_of(es):
+            known = memory.sources.get(source) if isinstance(source, SourceKey) else None
+            if known is not None:
+                parts.append(f"{source}={known.state.identity}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def followed(context: Context, reports: Reports) -> bool:
+    """Whether a new value is always a new key: all sources are known, and nothing else fills the Secrets."""
+    world, known = context.world, context.memory.sources
+    chains = [world.external_secrets[chain] for chain, report in reports.items() if not is_excluded(report)]
+    alone = all(es.creation_policy == "Owner" and not es.unsupported and not es.filled_besides for es in chains)
+    return alone and all(source in known for es in chains for _, source in world.sources_of(es))
+
+
+def is_excluded(report: ChainReport) -> bool:
+    """Whether the chain is left alone, and holds no workload up."""
+    return report.upstream.vault in (State.EXCLUDED, State.PINNED)
