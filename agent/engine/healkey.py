@@ -13,12 +13,15 @@ Reports = Mapping[ObjectKey, ChainReport]
 
 
 def heal_key(context: Context, reports: Reports, workload: Workload | None) -> str:
-    """The versions of all sources behind the workload, its chains' specs, its template, and the uids of all that."""
+    """The versions of all sources behind the workload, its chains' specs, its template and its uid.
+
+    Halts rest on it: an agent that made it in another way would take each of them for over.
+    """
     world, memory = context.world, context.memory
     parts = [workload.uid, workload.template_digest] if workload is not None else []
     for chain in reports:
         es = world.external_secrets[chain]
-        parts.append(f"{chain}:{es.uid}:{es.generation}")
+        parts.append(f"{chain}:{es.generation}")
         for _, source in world.sources_of(es):
             known = memory.sources.get(source) if isinstance(source, SourceKey) else None
             if known is not None:

@@ -500,10 +500,6 @@ class Workloads:
         return False
 
 
-def _is_excluded(report: ChainReport) -> bool:
-    return report.upstream.vault in (State.EXCLUDED, State.PINNED)
-
-
 def _consumed(case: RecycleCase) -> tuple[ObjectKey, ...]:
     return tuple(chain.report.chain for chain in case.chains)
 
