@@ -87,7 +87,6 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s05b_a_pod_on_a_node_that_serves_the_old_object_is_not_called_fresh",
     ),
     "objects are put in as they are, with their past": (
-        "test_s15_init_containers_count_by_their_own_run_and_pull_secrets_and_debugging_never",
         "test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on",
         "test_s36_what_cannot_be_used_for_a_while_is_unknown_as_long",
         "test_s40_no_request_leaves_for_what_a_tenants_store_names_outside_the_list",

@@ -7,6 +7,7 @@ from support.told import healed, refusals, stages
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.client import PODS, Object
 
 NS = "shop"
 ENV = {"API_KEY": ("app-secrets", "API_KEY")}
@@ -29,8 +30,7 @@ def test_s15_init_containers_count_by_their_own_run_and_pull_secrets_and_debuggi
             NS,
         )
         for pod in s.pods(NS, "debugged"):
-            pod["spec"]["ephemeralContainers"] = [{**b.container("debug", env=ENV), "targetContainerName": "app"}]
-            s.seed({"apiVersion": "v1", "kind": "Pod", **pod})
+            _debug(s, pod)
         uids = {name: {p["metadata"]["uid"] for p in s.pods(NS, name)} for name in ("pulling", "debugged")}
         s.policy()
         agent = watching(s)
@@ -51,3 +51,14 @@ def test_s15_init_containers_count_by_their_own_run_and_pull_secrets_and_debuggi
             assert stages(agent, name) == [("canary", 1), ("batch", 1)]
         assert healed(agent, "pulling") == healed(agent, "debugged") == []
         assert refusals(agent) == [("recycle", "campaign")]  # the second one, until the first one's canary has passed
+
+
+def _debug(s: Scenario, pod: Object) -> None:
+    """As `kubectl debug` does it, where the API server has the subresource for it; else put in as it is then."""
+    debugging = [{**b.container("debug", env=ENV), "targetContainerName": "app"}]
+    if s.real:
+        path = f"{PODS.path(NS, pod['metadata']['name'])}/ephemeralcontainers"
+        patch, kind = {"spec": {"ephemeralContainers": debugging}}, "application/strategic-merge-patch+json"
+        s.run(s.sandbox.admin.request("PATCH", path, body=patch, content_type=kind))
+    else:
+        s.seed({"apiVersion": "v1", "kind": "Pod", **pod, "spec": {**pod["spec"], "ephemeralContainers": debugging}})
