@@ -76,13 +76,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s30_a_scan_asks_a_vault_that_refuses_once",
         "test_s40_a_vault_that_answers_without_end_is_given_up_in_bounds",
     ),
-    "whoever asks has the agent's own account here, whose bounds let it answer but not take away": (
-        "test_s43_a_dry_run_says_what_would_be_done_and_does_nothing",
-        "test_s43_heal_is_carried_out_by_the_leader_at_once_and_followed_to_the_end",
-        "test_s43_what_is_no_request_is_answered_as_such_and_stops_nothing",
-        "test_s43_who_may_not_ask_is_told_what_to_grant",
-        "test_s43_whoever_asks_may_stop_asking_and_the_leader_goes_on",
-    ),
+    "a right is taken away in the embedded world": ("test_s43_who_may_not_ask_is_told_what_to_grant",),
     "its count of writes is held to a clock that runs alone": (
         "test_s05b_a_pod_on_a_node_that_serves_the_old_object_is_not_called_fresh",
     ),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import yaml
+from support.processes import AgentProcess
 from support.scenario import Scenario
 from support.told import sample
 from support.worlds import at_rest
@@ -18,6 +21,7 @@ from agent.sandbox.apiserver.access import ForbidRule
 from agent.sandbox.world import AGENT_NAMESPACE, Options
 
 NS, APP, CHAIN = "shop", "backend", "shop/app-secrets"
+REQUESTS = ("configmaps", AGENT_NAMESPACE)
 SYNC = ("patch", "externalsecrets", "", CHAIN)
 CLOSED = [{"days": ["Mon"], "from": "03:00", "to": "03:01", "timeZone": "Europe/Berlin"}]
 DAY = "24h"
@@ -37,6 +41,15 @@ def world(s: Scenario, app: dict[str, Any] | None = None, **policy: Any) -> None
     s.policy(**policy)
 
 
+def asks(s: Scenario, *arguments: str) -> AgentProcess:
+    """The command of somebody who is not the agent: an admin of the cluster, on a laptop."""
+    path = s.directory / "kubeconfig-of-a-person"
+    config = yaml.safe_load(Path(s.environment["KUBECONFIG"]).read_text())
+    config["users"][0]["user"] = {"token": s.sandbox.tokens["admin"]}
+    path.write_text(yaml.safe_dump(config))
+    return s.launch(*arguments, KUBECONFIG=str(path), POD_NAME="laptop")
+
+
 def left(s: Scenario) -> list[str]:
     """Requests that are still there."""
     return [
@@ -51,10 +64,11 @@ def test_s43_heal_is_carried_out_by_the_leader_at_once_and_followed_to_the_end()
         leader = s.start_agent()
         s.cycles(leader, 1)
         s.rotate("prod-kv", "api-key", "value-two")
-        result = s.launch("heal", CHAIN, POD_NAME="laptop").wait()
+        result = asks(s, "heal", CHAIN).wait()
         begun = min(e.at for e in s.requests() if (e.verb, e.resource) == ("patch", "externalsecrets"))
-        (asked,) = (e.at for e in s.requests() if e.verb == "create" and b"secret-drift-agent-request-" in e.body)
-        assert 0 <= begun - asked < 2, "the leader begins at once"
+        asked = [e for e in s.requests("admin") if (e.verb, e.resource, e.namespace) == ("create", *REQUESTS)]
+        assert len(asked) == 1
+        assert 0 <= begun - asked[0].at < 2, "the leader begins at once"
 
         assert result.code == 0
         assert "asked ESO to sync now" in result.out
@@ -74,7 +88,7 @@ def test_s43_a_heal_that_a_gate_refuses_is_refused_with_the_reason() -> None:
         leader = s.start_agent()
         s.cycles(leader, 1)
         s.rotate("prod-kv", "api-key", "value-two")
-        result = s.launch("heal", CHAIN, POD_NAME="laptop").wait()
+        result = asks(s, "heal", CHAIN).wait()
         assert result.code == 2
         assert "not healed: recycle (outside-window)" in result.out.splitlines()[-1]
         assert s.writes() == [SYNC]
@@ -88,7 +102,7 @@ def test_s43_a_dry_run_says_what_would_be_done_and_does_nothing() -> None:
         s.cycles(leader, 1)
         s.rotate("prod-kv", "api-key", "value-two")
         leader.until(kind="stale", link="vault")
-        result = s.launch("heal", CHAIN, "--dry-run", POD_NAME="laptop").wait()
+        result = asks(s, "heal", CHAIN, "--dry-run").wait()
         assert result.code == 2
         assert "has the version of" in result.out
         assert "would be refused: force-sync (observe-mode)" in result.out.splitlines()[-1]
@@ -138,14 +152,14 @@ def test_s43_resume_ends_a_halt_and_a_canary_is_tried_again() -> None:
         s.call(s.sandbox.backends.reject, "db", "value-two")
         leader = s.start_agent()
         s.cycles(leader, 1)
-        early = s.launch("resume", f"{NS}/{APP}", POD_NAME="laptop").wait()
+        early = asks(s, "resume", f"{NS}/{APP}").wait()
         assert early.code == 1
         assert "no workload of that name is halted" in early.out
 
         s.rotate("prod-kv", "api-key", "value-two")
         leader.until(30, workload=APP, reason="canary-failed")
         s.call(s.sandbox.backends.accept, "db", "value-two")
-        result = s.launch("resume", f"{NS}/{APP}", POD_NAME="laptop").wait()
+        result = asks(s, "resume", f"{NS}/{APP}").wait()
         assert result.code == 0
         assert "is resumed: what is stale there is recycled again, canary first" in result.out
         s.wait(lambda: s.all_hold(NS, APP, "app-secrets", "API_KEY", "value-two"), 60, "all pods fresh")
@@ -165,7 +179,7 @@ def test_s43_what_is_no_request_is_answered_as_such_and_stops_nothing() -> None:
                     "apiVersion": "v1",
                     "kind": "ConfigMap",
                     "metadata": {
-                        "name": f"odd-{number}", "namespace": AGENT_NAMESPACE,
+                        "name": f"secret-drift-agent-odd-{number}", "namespace": AGENT_NAMESPACE,
                         "labels": {"secret-drift-agent/request": "true"},
                     },
                     "data": {"request": text},
@@ -173,7 +187,7 @@ def test_s43_what_is_no_request_is_answered_as_such_and_stops_nothing() -> None:
             )  # fmt: skip
 
         def answer(number: int) -> requests.Answer | None:
-            found = s.get("ConfigMap", AGENT_NAMESPACE, f"odd-{number}") or {}
+            found = s.get("ConfigMap", AGENT_NAMESPACE, f"secret-drift-agent-odd-{number}") or {}
             data = {key: value.encode() for key, value in (found.get("data") or {}).items()}
             return requests.answer_of(Stored(kind="configmaps", key=ObjectKey(AGENT_NAMESPACE, "odd"), data=data))
 
@@ -207,7 +221,7 @@ def test_s43_whoever_asks_may_stop_asking_and_the_leader_goes_on() -> None:
         s.cycles(leader, 1)
         s.call(s.sandbox.eso.pause)
         s.rotate("prod-kv", "api-key", "value-two")
-        asked = s.launch("heal", CHAIN, POD_NAME="laptop")
+        asked = asks(s, "heal", CHAIN)
         s.wait(lambda: "asked ESO to sync now" in asked.out, why="it is under way")
         result = asked.stop()
         assert result.code == 1

@@ -61,14 +61,11 @@ def test_a_refused_request_is_named_with_its_test_and_does_not_count_as_use() ->
     ]
 
 
-def test_a_refusal_on_purpose_is_excused_for_its_verb_alone() -> None:
-    """A person who asks with the agent's account cannot take the request away; anything else is as wrong as ever."""
-    taken = Asked("delete", "", "configmaps", HOME, "secret-drift-agent-request-1", 403)
-    other = taken._replace(verb="create")
-    world = _world("test_s43_heal", MODES["heal"], taken, other)
-    assert [line.rsplit(": ", 1)[1] for line in judge([world], whole=False).wrong] == [
-        f"create configmaps {HOME}/secret-drift-agent-request-1"
-    ]
+def test_a_refusal_on_purpose_is_excused_in_its_test_alone() -> None:
+    """An API server that has just started knows no rights yet; anywhere else a refusal is one too many."""
+    refused = Asked("list", "", "pods", "shop", "", 403)
+    worlds = [_world(name, MODES["heal"], refused) for name in ("test_s30_the_api_server_is_away_for_long", "test_s01")]
+    assert judge(worlds, whole=False).wrong == ["mode heal: test_s01: refused: list pods shop"]
 
 
 def test_in_mode_observe_nothing_is_written_but_ledger_lease_and_events() -> None:
