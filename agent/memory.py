@@ -186,6 +186,10 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
         """Pods of it are, or may be, under way."""
         return self.halt is None and (bool(self.batch) or self.stage == "restart")
 
+    def spent_for(self, about: str) -> int:
+        """Pods that it has recycled for this key."""
+        return self.spent if self.key == about else 0
+
 
 class Recycled(msgspec.Struct, frozen=True, kw_only=True):
     """Pods of a workload that former heals recycled for the same versions, specs and template."""

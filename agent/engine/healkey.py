@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from agent.diagnose.view import ChainReport
 from agent.engine.context import Context
+from agent.memory import HealMemory
 from agent.model import ObjectKey, SourceKey, State, Workload
 
 Reports = Mapping[ObjectKey, ChainReport]
@@ -40,3 +41,9 @@ def followed(context: Context, reports: Reports) -> bool:
 def is_excluded(report: ChainReport) -> bool:
     """Whether the chain is left alone, and holds no workload up."""
     return report.upstream.vault in (State.EXCLUDED, State.PINNED)
+
+
+def awaits_pod(heal: HealMemory, workload: Workload | None) -> bool:
+    """Whether a workload without a pod waits for the one that comes in place of one that a heal has sent away."""
+    awaited = heal.in_flight or (heal.halt is not None and heal.halt.reason == "canary-blocked")
+    return awaited and workload is not None and workload.replicas > 0 and not workload.deleting

@@ -17,7 +17,7 @@ from agent.diagnose.view import ChainReport
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
-from agent.engine.healkey import followed, heal_key, is_excluded
+from agent.engine.healkey import awaits_pod, followed, heal_key, is_excluded
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
 from agent.engine.storm import Storm
@@ -59,10 +59,13 @@ class Workloads:
         if not self.must_consider(key):
             return
         self.context.waits.discard(key)
+        world = self.context.world
+        if world.trouble("pods", key.namespace) and not world.pods_of_workload(key):
+            return  # they may be there, and are not seen
         for _ in range(4):  # a state may end and the next step be due at once
             case = self.case(key)
             if case is None:
-                self.context.remember_heal(key, None)
+                self._forget(key)
                 self.context.allow(workload=key)
                 return
             self._note_drift(case)
@@ -105,7 +108,8 @@ class Workloads:
         pods = world.pods_of_workload(key)
         heal, workload = context.memory.heals.get(key), world.workloads.get(key)
         chain_keys = sorted(world.chains_of_workload(key))
-        if not pods and heal is not None and _comes_back(heal, workload):
+        between = not pods and heal is not None and awaits_pod(heal, workload)
+        if between and heal is not None:
             chain_keys = list(heal.chains)
         reports = {k: self.chains.reports[k] for k in chain_keys if k in self.chains.reports}
         if not reports or (not pods and heal is None):
@@ -124,6 +128,8 @@ class Workloads:
         stale = [v for found in verdicts.values() for v in found if v.state in wanted]
         behind = tuple(dict.fromkeys(source for verdict in stale for source, _ in verdict.versions))
         about = heal_key(context, reports, workload)
+        if between and heal is not None and heal.key != about:
+            return None  # of another version or template: what comes is none of this heal's
         return RecycleCase(
             key=key,
             workload=workload,
@@ -309,7 +315,7 @@ class Workloads:
         heal = replace(
             former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
             stage=stage, batch=batch, batch_at=now, sources=case.sources, chains=_consumed(case), blocked="",
-            blocked_detail="", spent=_spent(former, decision.key),
+            blocked_detail="", spent=former.spent_for(decision.key),
         )  # fmt: skip
         # Written down before the first call, with the uids: whoever comes after us knows what may have been done.
         self._reserve(key, heal)
@@ -400,7 +406,7 @@ class Workloads:
         heal = replace(
             former, key=decision.key, started=former.started or now, baseline=max(former.baseline, case.ready),
             stage="restart", batch_at=now, restart_stamp=stamp, sources=case.sources, chains=_consumed(case),
-            spent=_spent(former, decision.key),
+            spent=former.spent_for(decision.key) + (len(case.pods) if stamp != former.restart_stamp else 0),
         )  # fmt: skip
         self._reserve(key, heal)
         try:
@@ -409,7 +415,9 @@ class Workloads:
         except (ApiProblem, Unreachable) as error:
             context.step(Step.RECYCLE, "failed", str(error))
             if not (isinstance(error, Unreachable) and error.maybe_applied):
-                context.remember_heal(key, replace(heal, stage="pending", started=former.started))
+                context.remember_heal(
+                    key, replace(heal, stage="pending", started=former.started, spent=former.spent_for(decision.key))
+                )
             self._blocked(case, "restart-failed", trouble_of(error).detail, 10.0)
             return False
         context.allow(workload=key)
@@ -428,7 +436,7 @@ class Workloads:
         seconds = max(0.0, case.now - heal.batch_at)
         stage = "batch" if heal.stage == "batches" else heal.stage
         context.tell(StagePassed, workload=case.key, stage=stage, pods=decision.pods, seconds=seconds)
-        uncounted = decision.pods if heal.stage == "restart" else sum(not eviction.done for eviction in heal.batch)
+        uncounted = sum(not eviction.done for eviction in heal.batch)  # their answers were lost
         passed = replace(
             heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled or decision.pods, blocked="",
             spent=heal.spent + uncounted,
@@ -454,7 +462,7 @@ class Workloads:
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
             key=case.heal_key, since=heal.since, sources=heal.sources, chains=heal.chains, clocks=heal.clocks,
-            started=heal.started, baseline=heal.baseline, recycled=heal.recycled, spent=_spent(heal, case.heal_key),
+            started=heal.started, baseline=heal.baseline, recycled=heal.recycled, spent=heal.spent_for(case.heal_key),
             canary_passed=recovered or decision.why.startswith("the canary"),
         )  # fmt: skip
         context.remember_heal(case.key, again)
@@ -480,6 +488,14 @@ class Workloads:
             context.forget_recycled(key)
             context.world.dirty_workloads.add(key)
 
+    def _forget(self, key: WorkloadKey) -> None:
+        """A workload without pods that consume a chain's Secret; where it was halted, that is over."""
+        heal = self.context.memory.heals.get(key)
+        if heal is not None and heal.halt is not None:
+            why = "it has no pod any more that uses the Secret"
+            self.context.tell(HaltEnded, workload=key, reason=heal.halt.reason, why=why, chains=heal.chains)
+        self.context.remember_heal(key, None)
+
     def _finish(self, case: RecycleCase) -> bool:
         context, heal = self.context, case.heal
         assert heal is not None
@@ -502,13 +518,3 @@ class Workloads:
 
 def _consumed(case: RecycleCase) -> tuple[ObjectKey, ...]:
     return tuple(chain.report.chain for chain in case.chains)
-
-
-def _comes_back(heal: HealMemory, workload: Workload | None) -> bool:
-    """Whether a workload without a pod is in the middle of a heal or halted, and will have pods again."""
-    begun = heal.started > 0 or heal.halt is not None
-    return begun and workload is not None and workload.replicas > 0 and not workload.deleting
-
-
-def _spent(heal: HealMemory, about: str) -> int:
-    return heal.spent if heal.key == about else 0

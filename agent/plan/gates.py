@@ -233,7 +233,8 @@ def gate_attempts(case: RecycleCase) -> Refusal | None:
     One recycle makes them fresh, whatever the vault holds, until the Secret's value changes. Where it changes without a
     new version, there is no end: ESO renders a template anew at each sync, and sprig has randAlphaNum, htpasswd, now.
     """
-    pods = max(case.workload.replicas if case.workload is not None else 0, len(case.pods), 1)
+    before = case.heal.baseline if case.heal is not None else 0  # an autoscaler may want fewer by now
+    pods = max(case.workload.replicas if case.workload is not None else 0, len(case.pods), before, 1)
     if case.recycled < case.policy.limits.attempts * pods:
         return None
     detail = (

@@ -112,8 +112,6 @@ def decide(case: RecycleCase) -> RecycleDecision:
         outcome = watch_batch(case, heal)
         if outcome is not None:
             return outcome
-    if not case.pods:
-        return Idle()  # what will come in their place is not known yet
     if not case.stale:
         if heal is not None and heal.started and (stuck := _cached(case)):
             return HaltNow(halt=stuck)
@@ -313,8 +311,8 @@ def halt_ended(case: RecycleCase, halt: Halt) -> str:
     """Why the halt is over; empty: it is not."""
     if case.heal_key != halt.sources_key:
         return "a source version or the template has changed"
-    if not case.pods:
-        return ""  # what will come in their place is not known yet
+    if not case.pods and halt.reason == "canary-blocked":
+        return ""  # it is a pod that is missing
     if halt.reason == "immutable-cached-on-node":
         return "" if any(c.cached for c in case.pods) else "every pod is on a node that serves the new Secret"
     if not case.stale and not any(failure(case, c) for c in case.pods):

@@ -11,6 +11,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_beside_a_chain_that_is_unknown_for_a_day_the_workload_is_healed_without_its_vault",
         "test_pods_are_not_recycled_for_ever_for_a_value_that_every_sync_makes_anew",
         "test_beside_a_chain_that_is_gone_for_a_day_there_is_an_end_too",
+        "test_a_single_replica_is_not_restarted_for_ever_either",
         "test_a_statefulset_of_one_is_in_its_heal_while_it_has_no_pod",
         "test_where_others_may_fill_the_secret_too_its_value_is_followed_as_often_as_it_changes",
         "test_s02_a_workload_that_was_held_up_for_long_is_not_recycled_before_new_pods_get_the_new_value_for_sure",

@@ -97,3 +97,20 @@ def test_a_statefulset_of_one_is_in_its_heal_while_it_has_no_pod() -> None:
         agent.until(reason="attempts", workload=APP)
         s.cycles(agent, 2)
         assert len(s.evicted(NS)) == 1
+
+
+def test_a_single_replica_is_not_restarted_for_ever_either() -> None:
+    """Counted when it is sent: the value may change again before the new pod is there."""
+    with Scenario() as s:
+        chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, refreshInterval="100h", target=TEMPLATE)
+        workload = b.deployment(APP, NS, 1, env={"LOGIN": ("app-secrets", "LOGIN")})
+        at_rest(s, {"prod-kv/api-key": "value-0"}, [b.secret_store("prod-kv", NS), chain], [workload], NS)
+        s.policy(limits={"attempts": 2})
+        agent = watching(s)
+        for _ in range(8):
+            refresh(s, NS, "app-secrets")
+            s.pass_time(60)
+            s.cycles(agent, 3)
+        restarts = [where for _, resource, _, where in s.writes(verbs=["patch"]) if resource == "deployments"]
+        assert len(restarts) == 2
+        assert agent.lines(reason="attempts", workload=APP)
