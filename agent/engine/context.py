@@ -181,27 +181,22 @@ class Context:
         """Replace the record of a workload's heal, or forget it; what it has spent for its key is kept beside."""
         former = self.memory.heals.get(key)
         if former is not None and former.spent and (heal is None or heal.key != former.key):
-            self._keep_spent(key, former)
+            self.memory.recycled[key] = Recycled(key=former.key, pods=self.recycled(key, former.key))
+            self.ledger.note("recycled", key)
         if heal is None:
             if self.memory.heals.pop(key, None) is None:
                 return
-        elif self.memory.heals.get(key) == heal:
+        elif former == heal:
             return
         else:
             self.memory.heals[key] = heal
         self.ledger.note("heals", key)
 
-    def _keep_spent(self, key: WorkloadKey, heal: HealMemory) -> None:
-        before = self.memory.recycled.get(key)
-        pods = before.pods if before is not None and before.key == heal.key else 0
-        self.memory.recycled[key] = Recycled(key=heal.key, pods=pods + heal.spent)
-        self.ledger.note("recycled", key)
-
     def recycled(self, key: WorkloadKey, about: str) -> int:
         """Pods of a workload that were recycled so far for this heal key."""
         before, heal = self.memory.recycled.get(key), self.memory.heals.get(key)
         pods = before.pods if before is not None and before.key == about else 0
-        return pods + (heal.spent if heal is not None and heal.key == about else 0)
+        return pods + (heal.spent_for(about) if heal is not None else 0)
 
     def forget_recycled(self, key: WorkloadKey) -> None:
         """As if it had never been recycled: somebody asks for it, or it is gone."""

@@ -108,9 +108,9 @@ class Workloads:
         pods = world.pods_of_workload(key)
         heal, workload = context.memory.heals.get(key), world.workloads.get(key)
         chain_keys = sorted(world.chains_of_workload(key))
-        between = not pods and heal is not None and awaits_pod(heal, workload)
-        if between and heal is not None:
-            chain_keys = list(heal.chains)
+        awaiting = heal if heal is not None and not pods and awaits_pod(heal, workload) else None
+        if awaiting is not None:
+            chain_keys = list(awaiting.chains)
         reports = {k: self.chains.reports[k] for k in chain_keys if k in self.chains.reports}
         if not reports or (not pods and heal is None):
             return None
@@ -128,7 +128,7 @@ class Workloads:
         stale = [v for found in verdicts.values() for v in found if v.state in wanted]
         behind = tuple(dict.fromkeys(source for verdict in stale for source, _ in verdict.versions))
         about = heal_key(context, reports, workload)
-        if between and heal is not None and heal.key != about:
+        if awaiting is not None and awaiting.key != about:
             return None  # of another version or template: what comes is none of this heal's
         return RecycleCase(
             key=key,
