@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Long tests are begun first, where there are several processes: none waits for one that began last."""
     if config.getoption("--short"):
         for item in items:
-            if is_long(item):
+            if is_long(item) and short.__name__ not in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.skip(reason="takes most of a minute or more: left out by --short"))
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     if processes > 1:
@@ -161,3 +161,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def every_call(request: pytest.FixtureRequest) -> bool:
     """Whether the agent is to be killed around each single call."""
     return bool(request.config.getoption("--every-call"))
+
+
+@pytest.fixture
+def short(request: pytest.FixtureRequest) -> bool:
+    """Whether a test that could take minutes is to do its least: whoever asks is not left out by `--short`."""
+    return bool(request.config.getoption("--short"))

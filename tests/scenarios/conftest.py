@@ -44,7 +44,6 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s27_the_owners_sync_window_denies_a_force_sync",
         "test_s28_observe_mode_follows_a_chain_to_its_containers_and_writes_nothing",
         "test_s28_pods_stay_when_the_owner_of_their_secret_objects",
-        "test_s29_a_heal_is_finished_wherever_the_agent_was_killed",
         "test_s37_a_budget_that_protects_broken_pods_is_named_with_the_remedy",
         "test_s41_without_its_memory_it_restarts_nothing_says_so_once_and_works_on",
     ),
@@ -70,13 +69,6 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_what_is_out_of_reach_or_wrongly_set_gives_nothing_away",
         "test_what_may_not_be_read_is_named_and_the_rest_goes_on",
     ),
-    "the vault has the trouble, and the API server no part in it": (
-        "test_s30_a_vault_that_cannot_be_looked_at_is_told_once_and_healed_from_afterwards",
-        "test_s30_a_vault_that_takes_its_time_is_waited_for",
-        "test_s30_without_a_token_for_the_vault_the_login_host_is_named_once",
-        "test_s30_a_scan_asks_a_vault_that_refuses_once",
-        "test_s40_a_vault_that_answers_without_end_is_given_up_in_bounds",
-    ),
     "a right is taken away in the embedded world": ("test_s43_who_may_not_ask_is_told_what_to_grant",),
     "its count of writes is held to a clock that runs alone": (
         "test_s05b_a_pod_on_a_node_that_serves_the_old_object_is_not_called_fresh",
@@ -84,7 +76,6 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
     "objects are put in as they are, with their past": (
         "test_s36_each_malformed_object_is_named_once_and_the_rest_goes_on",
         "test_s36_what_cannot_be_used_for_a_while_is_unknown_as_long",
-        "test_s40_no_request_leaves_for_what_a_tenants_store_names_outside_the_list",
     ),
 }
 """Reason -> tests. They are skipped before a control plane is started for them."""

@@ -15,6 +15,7 @@ from support.worlds import at_rest, watching
 
 from agent import esohash
 from agent.sandbox import builders as b
+from agent.sandbox.client import EXTERNAL_SECRETS, SECRETS
 
 NS = "shop"
 EVIL = "evil"
@@ -61,10 +62,12 @@ def test_s40_no_request_leaves_for_what_a_tenants_store_names_outside_the_list()
             "user": (f"https://prod-kv.vault.azure.net@127.0.0.1:{port}", "user information"),
             "path": ("https://prod-kv.vault.azure.net/../x", "more than a host"),
         }
+        s.call(s.sandbox.eso.pause)  # it would ask these hosts itself
         for name, (vault, _) in stores.items():
             s.apply(b.secret_store(vault, EVIL, name=name))
             for number in range(2):
                 follow(s, f"{name}-{number}", name)
+        s.call(s.sandbox.eso.resume)
         others = {"name": "payments-kv", "namespaces": ["payments"]}
         listed = heal_policy(namespaces=[NS, EVIL])["vaults"][0]
         s.policy({**heal_policy(), "vaults": [listed, others]})
@@ -96,27 +99,20 @@ def follow(s: Scenario, name: str, store: str) -> None:
             "namespace": EVIL,
             "labels": {"reconcile.external-secrets.io/managed": "true"},
             "annotations": {"reconcile.external-secrets.io/data-hash": esohash.data_hash({"K": b"value"})},
-            "managedFields": [
-                {
-                    "manager": esohash.field_manager(name),
-                    "operation": "Update",
-                    "apiVersion": "v1",
-                    "time": s.sandbox.clock.rfc3339(),
-                    "fieldsType": "FieldsV1",
-                    "fieldsV1": {"f:data": {".": {}, "f:K": {}}},
-                }
-            ],
         },
         "data": {"K": base64.b64encode(b"value").decode()},
     }
-    made = b.external_secret(name, EVIL, {"K": "api-key"}, store=store)
-    made["metadata"]["generation"] = 1
-    made["status"] = {
+    status = {
         "refreshTime": s.sandbox.clock.rfc3339(),
         "syncedResourceVersion": esohash.synced_resource_version(1, {}, {}),
         "conditions": [{"type": "Ready", "status": "True", "reason": "SecretSynced", "message": "secret synced"}],
     }
-    s.seed(secret, made)
+    manager = {"fieldManager": esohash.field_manager(name)}
+    ask, chain = s.sandbox.admin.request, EXTERNAL_SECRETS.path(EVIL)
+    made = b.external_secret(name, EVIL, {"K": "api-key"}, store=store)
+    s.run(ask("POST", SECRETS.path(EVIL), body=secret, query=manager))
+    s.run(ask("POST", chain, body=made))
+    s.run(ask("PATCH", f"{chain}/{name}/status", body={"status": status}, content_type="application/merge-patch+json"))
 
 
 def vaults_asked_by_agent(s: Scenario) -> set[str]:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from support.gate import Gate
 from support.scenario import Scenario
 from support.told import findings, healed, propagated, refusals, sample
-from support.worlds import at_rest, next_second, watching
+from support.worlds import at_rest, next_second, refresh, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.apiserver.faults import FaultRule
@@ -106,3 +107,45 @@ def test_s44_who_started_while_nobody_looked_is_suspect_though_the_value_is_the_
         assert before < _uids(s)
         assert s.holds(NS, late)[KEY] == b"value-b"
         assert sample(s.metrics(agent), "secret_drift_stale_containers", namespace=NS, workload="backend") is None
+
+
+@pytest.mark.timeout(190)
+def test_s44_so_it_is_where_a_real_api_server_has_forgotten_what_came_and_went() -> None:
+    """The way is closed, A, B, A pass behind it, etcd is compacted and the API server starts anew: 410, and suspect."""
+    with Scenario() as s, Gate(s) as gate:
+        plane = s.plane
+        _world(s)
+        s.policy()
+        agent = watching(s, KUBECONFIG=gate.kubeconfig)
+        before = _uids(s)
+
+        gate.shut()
+        _flip(s, "value-b")
+        s.apply(_backend(3))
+        s.ready(NS, "backend")
+        (late,) = [pod["metadata"]["name"] for pod in s.pods(NS) if pod["metadata"]["uid"] not in before]
+        next_second(s)
+        _flip(s, "value-a")
+        plane.compact()
+        plane.kill("apiserver")
+        plane.restart("apiserver")  # else it may know from its memory what etcd has forgotten
+        gate.open()
+        suspect = agent.until(kind="suspect", timeout=60)
+        s.wait(lambda: "secret_drift_drift{" not in s.metrics(agent), 60, "the drift is over")
+        s.cycles(agent, 6)
+
+        assert {"secrets", "pods"} <= {watch.resource for watch in gate.expired}
+        assert suspect["workload"] == "backend"
+        assert f"{late} container app: started" in suspect["event"]
+        assert [link for link, kind in findings(agent) if kind == "stale-pod"] == []
+        assert s.evicted(NS) == []
+        assert healed(agent, "backend") == []
+        assert before < _uids(s)
+        assert s.holds(NS, late)[KEY] == b"value-b"
+
+
+def _flip(s: Scenario, value: str) -> None:
+    """A new version, which a person has ESO fetch, since the agent cannot."""
+    s.rotate("prod-kv", "api-key", value)
+    refresh(s, NS, "app-secrets")
+    s.wait(lambda: _value(s) == value.encode(), why=f"{value} synced")

@@ -46,11 +46,16 @@ class ApiServerWorld:
     """A running API server. ``conn`` is the admin's; ``namespace`` is the test's own while a test runs."""
 
     def __init__(
-        self, path: str, conn: Connection, *, compact: Callable[[], None] | None, nodes: bool, accounts: bool = True
-    ) -> None:
-        """``path``: the admin's kubeconfig. ``accounts``: each namespace gets a ServiceAccount, which pods wait for."""
+        self, path: str, conn: Connection, *, compact: Callable[[], None] | None,
+        restart: Callable[[], None] = lambda: None, nodes: bool, accounts: bool = True,
+    ) -> None:  # fmt: skip
+        """``path``: the admin's kubeconfig. ``accounts``: each namespace gets a ServiceAccount, which pods wait for.
+
+        ``restart``: what makes the server forget all that it remembers besides its store.
+        """
         self._kubeconfig = Path(path)
         self.conn, self._compact, self._nodes, self.accounts = conn, compact, nodes, accounts
+        self._restart = restart
         self.writer = Writer(conn)
         self.namespace = ""
 
@@ -143,6 +148,11 @@ class ApiServerWorld:
             pytest.skip("etcd of this cluster is not ours to compact")
         self._compact()
 
+    def forget(self) -> None:
+        """The same, and what it knows in memory is lost with it. Skips the test on a cluster that is not ours."""
+        self.compact()
+        self._restart()
+
     def needs_nodes(self) -> None:
         """Skips the test on a cluster whose nodes would pull images: the ones of these tests are invented."""
         if not self._nodes:
@@ -202,7 +212,12 @@ def real() -> Iterator[ApiServerWorld]:
         plane = installed.plane
         assert plane is not None
         conn = stack.enter_context(_connected(str(plane.kubeconfig)))
-        yield ApiServerWorld(str(plane.kubeconfig), conn, compact=plane.compact, nodes=True)
+
+        def restart() -> None:
+            plane.kill("apiserver")
+            plane.restart("apiserver")
+
+        yield ApiServerWorld(str(plane.kubeconfig), conn, compact=plane.compact, restart=restart, nodes=True)
 
 
 @contextmanager

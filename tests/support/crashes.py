@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
+from support.gate import Gate
 from support.killing import KillPoint, Request
 from support.processes import Result
 from support.scenario import Scenario, Write
@@ -17,7 +19,7 @@ from agent.sandbox.actors.controller.objects import ready, terminating
 from agent.sandbox.apiserver import AuditEntry
 from agent.sandbox.apiserver.kinds import KINDS
 from agent.sandbox.client import Object
-from agent.sandbox.world import AGENT_NAMESPACE, Options, Sandbox
+from agent.sandbox.world import AGENT_NAMESPACE, Options
 
 Phase = Literal["before", "after"]
 DEAD = 5.0
@@ -87,18 +89,22 @@ class Watched(KillPoint):
     """Kills at a point, and notes at each eviction how many other pods of the namespace were ready."""
 
     left: list[int] = field(default_factory=list)
-    sandbox: Sandbox | None = None
+    pods: Callable[[str], list[Object]] = lambda namespace: []
 
-    def install(self, sandbox: Sandbox) -> None:
-        """Watch from now on."""
-        self.sandbox = sandbox
-        super().install(sandbox)
+    def is_here(self, seen: Sequence[Request]) -> bool:
+        """For a gate: whether the last of these requests is the one."""
+        self._note(seen[-1])
+        return self.counted(seen[-1])
 
     def _of_api(self, phase: Phase, entry: AuditEntry) -> None:
-        if phase == "before" and entry.user == "agent" and entry.subresource == "eviction" and self.sandbox:
-            pods = [stored.decoded() for stored in self.sandbox.api.store.scan(_PODS, entry.namespace)]
-            self.left.append(sum(_serves(pod) for pod in pods if pod["metadata"]["name"] != entry.name))
+        if phase == "before" and entry.user == "agent" and entry.subresource == "eviction":
+            self._note(Request(verb=entry.verb, resource="pods/eviction", namespace=entry.namespace or "", name=entry.name))
         super()._of_api(phase, entry)
+
+    def _note(self, request: Request) -> None:
+        if request.resource == "pods/eviction":
+            others = (pod for pod in self.pods(request.namespace) if pod["metadata"]["name"] != request.name)
+            self.left.append(sum(map(_serves, others)))
 
 
 def _serves(pod: Object) -> bool:
@@ -128,24 +134,30 @@ class Heal:
 def heal(s: Scenario, point: Point) -> Heal:
     """`once`, ended at a point if it comes there; then another, which is left alone."""
     before = len(s.writes())
-    first = _watch(s, point)
-    result = s.once()
+    first, result = _once(s, point)
     left = first.left
     if first.hit is not None:
         assert result.code < 0, f"killed, and it ended with {result.code}"
-        s.advance(DEAD)
-        second = _watch(s, NOWHERE)
-        result = s.once()
+        s.pass_time(DEAD)
+        second, result = _once(s, NOWHERE)
         left += second.left
     return Heal(list(first.seen), first.hit is not None, result, s.writes()[before:], left)
 
 
-def _watch(s: Scenario, point: Point) -> Watched:
+def _once(s: Scenario, point: Point) -> tuple[Watched, Result]:
     watched = Watched(
         point.n, point.phase, lambda request: not point.n or kind_of(request) == point.kind, s.latest_pid
     )  # fmt: skip
+    if s.real:
+        watched.pods = partial(s.objects, "Pod")
+        s.call(watched.install_at_vaults, s.sandbox)
+        with Gate(s) as gate:
+            gate.arm(watched.is_here, point.phase, watched.kill)
+            return watched, s.launch("once", KUBECONFIG=gate.kubeconfig).wait(60)
+    store = s.sandbox.api.store
+    watched.pods = lambda namespace: [stored.decoded() for stored in store.scan(_PODS, namespace)]
     s.call(watched.install, s.sandbox)
-    return watched
+    return watched, s.once()
 
 
 class Crashing:

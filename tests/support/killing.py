@@ -52,7 +52,23 @@ class KillPoint:
     def install(self, sandbox: Sandbox) -> None:
         """Watch from now on. To be called in the world's loop."""
         sandbox.api.on_request = self._of_api
+        self.install_at_vaults(sandbox)
+
+    def install_at_vaults(self, sandbox: Sandbox) -> None:
+        """The same for vaults alone, where somebody else sees what is asked of the API server."""
         sandbox.vaults.on_request = self._of_vault
+
+    def counted(self, request: Request) -> bool:
+        """Whether a request that comes now is the one; it counts from now on."""
+        if self.hit is not None or not self.only(request):
+            return False
+        self.seen.append(request)
+        return len(self.seen) == self.n
+
+    def kill(self) -> None:
+        """End the process around the request that was counted last."""
+        self.hit = self.seen[-1]
+        os.kill(self.pid().result(10), signal.SIGKILL)
 
     def _of_api(self, phase: Literal["before", "after"], entry: AuditEntry) -> None:
         if entry.user != "agent":
@@ -68,12 +84,11 @@ class KillPoint:
             self._strikes(phase, request)
 
     def _strikes(self, phase: Literal["before", "after"], request: Request) -> bool:
-        if self.hit is not None or not self.only(request):
-            return False
         if phase == "before":
-            self.seen.append(request)
-        if phase != self.phase or len(self.seen) != self.n or self.seen[-1] != request:
-            return False
-        self.hit = request
-        os.kill(self.pid().result(10), signal.SIGKILL)
-        return True
+            here = self.counted(request)
+        else:
+            here = self.hit is None and len(self.seen) == self.n and self.n > 0 and self.seen[-1] == request
+        if here and phase == self.phase:
+            self.kill()
+            return True
+        return False

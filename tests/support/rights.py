@@ -32,6 +32,7 @@ ON_PURPOSE = {
     "test_s30_the_api_server_is_away": _JUST_STARTED,
     "test_s30_a_renewed_certificate": _JUST_STARTED,
     "test_s30_what_happened_while_the_way_was_closed": _JUST_STARTED,
+    "test_s44_so_it_is_where_a_real_api_server": _JUST_STARTED,
 }
 """Beginnings of tests in which requests are refused -> why that is no right that the agent lacks."""
 _FORBIDDEN = 403

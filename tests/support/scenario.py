@@ -172,10 +172,10 @@ class Scenario:
         if not self.real:
             self.advance(seconds)
 
-    def pass_time(self, seconds: float) -> None:
+    def pass_time(self, seconds: float, least: float = _APART) -> None:
         """Let time pass where no more is wanted than that things lie apart: with a real API server the least of it."""
         if self.real:
-            time.sleep(_APART)
+            time.sleep(least)
         else:
             self.advance(seconds)
 
