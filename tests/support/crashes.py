@@ -98,7 +98,9 @@ class Watched(KillPoint):
 
     def _of_api(self, phase: Phase, entry: AuditEntry) -> None:
         if phase == "before" and entry.user == "agent" and entry.subresource == "eviction":
-            self._note(Request(verb=entry.verb, resource="pods/eviction", namespace=entry.namespace or "", name=entry.name))
+            self._note(
+                Request(verb=entry.verb, resource="pods/eviction", namespace=entry.namespace or "", name=entry.name)
+            )
         super()._of_api(phase, entry)
 
     def _note(self, request: Request) -> None:

@@ -235,8 +235,8 @@ class Guest(Installed):
         if self._tunnel:
             self._tunnel.lead_to(vaults)
 
-    def grant(self, components: frozenset[str]) -> None:
-        grant(self._conn, components, SCENARIOS)
+    def grant(self, components: frozenset[str], namespace: str = "") -> None:
+        grant(self._conn, components, SCENARIOS, namespace=namespace)
 
     def clean(self) -> bool:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from support.controlplane import SOURCE
+from support.programs import output
 from support.rights import ALWAYS, COMPONENTS, K8S, rules
 
 from agent.cluster.connection import Connection
@@ -29,6 +30,9 @@ PATHS = {
     "Role": f"{RBAC}/namespaces/{AGENT_NAMESPACE}/roles",
     "RoleBinding": f"{RBAC}/namespaces/{AGENT_NAMESPACE}/rolebindings",
 }
+NAMESPACED = frozenset({"observe", "heal", "restart", "recreate"})
+"""What a team can have in its own namespaces alone."""
+_OF_THE_CLUSTER = "secret-drift-agent-observe-cluster"
 _SETTLED = 60.0
 
 
@@ -55,11 +59,17 @@ def bindings(component: str) -> Iterator[dict[str, Any]]:
 
 
 def put(conn: Connection, document: dict[str, Any], labels: Mapping[str, str] | None = None) -> bool:
-    """Create an object of the kinds known here; False if one of its name is there."""
+    """Create an object of the kinds known here; False if one of its name is there.
+
+    Roles and bindings without a namespace are ones of the agent's own.
+    """
     metadata = document["metadata"]
     marked = {**document, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), **(labels or {})}}}
     try:
-        conn.request("POST", PATHS[document["kind"]], body=json.dumps(marked).encode())
+        path = PATHS[document["kind"]].replace(
+            f"/{AGENT_NAMESPACE}/", f"/{metadata.get('namespace', AGENT_NAMESPACE)}/"
+        )
+        conn.request("POST", path, body=json.dumps(marked).encode())
     except Conflict:
         return False
     return True
@@ -74,28 +84,38 @@ def remove(conn: Connection, document: dict[str, Any]) -> None:
             raise
 
 
-def grant(conn: Connection, components: frozenset[str], labels: Mapping[str, str] | None = None) -> None:
-    """Give the agent's account the rights of these components and no others; returns when they are in force."""
+def grant(
+    conn: Connection, components: frozenset[str], labels: Mapping[str, str] | None = None, *, namespace: str = ""
+) -> None:
+    """Give the agent's account the rights of these components and no others; returns when they are in force.
+
+    ``namespace``: in this one alone, by what ``k8s/namespaced`` makes of them; and what belongs to no namespace.
+    """
+    everywhere = components - NAMESPACED if namespace else components
     for component in COMPONENTS:
         for binding in bindings(component):
-            if component in components:
+            if component in everywhere or (namespace and binding["metadata"]["name"] == _OF_THE_CLUSTER):
                 put(conn, binding, labels)
             else:
                 remove(conn, binding)
+    for component in sorted(components & NAMESPACED) if namespace else ():
+        for document in yaml.safe_load_all(output("kubectl", "kustomize", K8S / "namespaced" / component)):
+            put(conn, {**document, "metadata": {**document["metadata"], "namespace": namespace}}, labels)
     until = time.monotonic() + _SETTLED
-    while any(_is_allowed(conn, name) != (name in components) for name in COMPONENTS if name not in ALWAYS):
+    optional = [name for name in COMPONENTS if name not in ALWAYS]
+    while any(_is_allowed(conn, name, namespace) != (name in components) for name in optional):
         assert time.monotonic() < until, f"the rights of {sorted(components)} were not in force within {_SETTLED} s"
         time.sleep(0.02)
 
 
-def _is_allowed(conn: Connection, component: str) -> bool:
+def _is_allowed(conn: Connection, component: str, namespace: str) -> bool:
     rule = min(rules(component))  # of those asked here, one that no other component gives
     resource, _, subresource = rule.resource.partition("/")
     asked = {"verb": rule.verb, "group": rule.group, "resource": resource, "subresource": subresource}
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": {"user": ACCOUNT, "resourceAttributes": asked},
+        "spec": {"user": ACCOUNT, "resourceAttributes": {**asked, "namespace": namespace}},
     }
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     return bool(json.loads(conn.request("POST", path, body=json.dumps(body).encode()).body)["status"]["allowed"])

@@ -39,8 +39,11 @@ class Installed:
         """Objects of a world as they can be applied here."""
         return list(objects)
 
-    def grant(self, components: frozenset[str]) -> None:
-        """Give the agent's account the rights of these components and no others; returns when they are in force."""
+    def grant(self, components: frozenset[str], namespace: str = "") -> None:
+        """Give the agent's account the rights of these components and no others; returns when they are in force.
+
+        ``namespace``: where it has them alone; "" for everywhere.
+        """
         raise NotImplementedError
 
     def clean(self) -> bool:
@@ -73,8 +76,8 @@ class OwnPlane(Installed):
         self.cluster = RealCluster(url=self._conn.host, client=client, pem=pem, tokens=tokens)
         self.requested = AuditLog(self.plane.audit_log)
 
-    def grant(self, components: frozenset[str]) -> None:
-        grant(self._conn, components)
+    def grant(self, components: frozenset[str], namespace: str = "") -> None:
+        grant(self._conn, components, namespace=namespace)
 
     def clean(self) -> bool:
         try:

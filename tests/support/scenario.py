@@ -73,6 +73,8 @@ class Scenario:
         self._granted: frozenset[str] = frozenset()
         self.withheld: frozenset[str] = frozenset()
         """Components that are not installed, though the policy could use them."""
+        self.only_in = ""
+        """The namespace in which alone the agent has its rights; everywhere, if there is none."""
         self._temporary = TemporaryDirectory(prefix="scenario-")
         self.directory = Path(self._temporary.name)
         self.processes: list[AgentProcess] = []
@@ -324,7 +326,7 @@ class Scenario:
         """On a real API server the agent gets the rights of these components, besides those that this world gave it."""
         if self._installed and not components <= self._granted:
             self._granted |= components
-            self._installed.grant(self._granted)
+            self._installed.grant(self._granted, self.only_in)
 
     def launch(self, *arguments: str, fresh: bool = False, **environment: str) -> AgentProcess:
         """Start the command. ``fresh``: by an interpreter of its own, in place of a fork of one that is warm."""

@@ -16,7 +16,7 @@ def test_the_agents_reader_begins_anew_where_the_state_that_it_reads_is_forgotte
     """A server that was started anew after a compaction answers the next page with 410: all is read, as it is now."""
     if request.config.getoption("--cluster"):
         pytest.skip("etcd of this cluster is not ours to compact")
-    with (embedded() if server_kind == "sandbox" else real()) as server, server.fresh_namespace():
+    with embedded() if server_kind == "sandbox" else real() as server, server.fresh_namespace():
         for number in range(9):
             _fill(server, number)
         forgotten = threading.Event()
