@@ -240,6 +240,8 @@ class LeadershipChanged(Event, frozen=True, kw_only=True):
 
     leading: bool
     holder: str
+    lapsed: bool = False
+    """It stands by since it could not renew in time a Lease that nobody else has taken."""
 
 
 class PolicyChanged(Event, frozen=True, kw_only=True):

@@ -189,16 +189,18 @@ class Agent:
         self.engine.step()
         self.engine.cycle_ended(self.clock.monotonic() - began)
 
-    def run(self, on_cycle: Callable[[float], None], holder: str = "") -> None:
+    def run(self, on_cycle: Callable[[float], None], holder: str = "", *, lapsed: bool = False) -> None:
         """Until ``stopping`` is set. ``on_cycle`` is told the monotonic time at which each comparison ended.
 
-        ``holder``: who acts meanwhile, where this process does not. Raises LedgerConflict: somebody else does.
+        ``holder``: who acts meanwhile, where this process does not; ``lapsed``: that is this process, if it could.
+        Raises LedgerConflict: somebody else does.
         """
         try:
             self.load(self.clock.monotonic() + FIRST_ANSWERS)
         except Stopped:
             return
-        self.context.tell(LeadershipChanged, leading=self.settings.access == "heal", holder=holder)
+        leads = self.settings.access == "heal"
+        self.context.tell(LeadershipChanged, leading=leads, holder=holder, lapsed=lapsed and not leads)
         self.engine.tell_halts()
         self._watch()
         if self.settings.access == "heal":

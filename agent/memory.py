@@ -95,7 +95,6 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     count: int = 0
     next_at: float = 0.0
-    gave_up: bool = False
 
 
 class RecreateAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,7 +79,8 @@ class Terms:
             self._tell_lease(agent)
             if self._leadership.leading is not leads or self._stopping.is_set():
                 return True
-            agent.run(on_cycle, self._leadership.holder)
+            holder = self._leadership.holder
+            agent.run(on_cycle, holder, lapsed=holder == self._leadership.me)
         except LedgerConflict as error:
             trouble = Trouble(cause="conflict", detail=f"{error}; it is read anew")
             agent.context.troubles.subject("the ledger", trouble)

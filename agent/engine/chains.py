@@ -356,7 +356,7 @@ class Chains:
             if isinstance(error, Unreachable) and error.maybe_applied:
                 return  # perhaps written: looked for until the time is up
             # ESO was not asked: no attempt of those after which it is left alone, and the next is due after the pause.
-            tries = replace(tries, count=tries.count - 1, gave_up=False)
+            tries = replace(tries, count=tries.count - 1)
             self._set(es.key, replace(context.chain_memory(es.key), sync=None, tries=tries))
             context.world.dirty_chains.add(es.key)
             if isinstance(error, ApiProblem) and error.code == 404:

@@ -282,4 +282,4 @@ def tried(tries: Tries | None, key: str, policy: Policy, now: float, *, longest:
     pause = min(
         policy.timing.retry_backoff * 2 ** (count - 1), policy.timing.retry_backoff_max, longest or float("inf")
     )
-    return Tries(key=key, count=count, next_at=now + pause, gave_up=count >= policy.limits.attempts)
+    return Tries(key=key, count=count, next_at=now + pause)

@@ -272,6 +272,8 @@ def _(event: ev.BoundsRead) -> str:
 def _(event: ev.LeadershipChanged) -> str:
     if event.leading:
         return "this process holds the Lease and acts"
+    if event.lapsed:
+        return "standing by: this process could not renew its Lease in time, and acts again when it can"
     return f"standing by: {event.holder or 'nobody that is known'} holds the Lease"
 
 

@@ -62,6 +62,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s30_an_api_server_that_throttles_is_left_in_peace_as_long_as_it_asks",
         "test_s30_connections_that_swallow_everything_are_given_up_after_a_minute_and_a_half",
         "test_s30_while_esos_webhook_is_down_the_force_sync_is_refused_and_tried_again_for_as_long_as_it_takes",
+        "test_s34_a_leader_that_cannot_renew_its_lease_says_so_and_acts_again_when_it_can",
         "test_s34_a_leader_that_falls_asleep_between_its_reservation_and_the_call_does_not_make_the_call",
         "test_s34_without_the_right_to_the_lease_nobody_acts_and_it_is_said_once",
         "test_s44_who_started_while_nobody_looked_is_suspect_though_the_value_is_the_one_from_before",

@@ -16,6 +16,7 @@ from support.worlds import at_rest
 from agent.sandbox import builders as b
 from agent.sandbox.apiserver import AuditEntry
 from agent.sandbox.apiserver.access import ForbidRule
+from agent.sandbox.apiserver.faults import FaultRule
 from agent.sandbox.world import AGENT_NAMESPACE
 
 NS, APP = "shop", "backend"
@@ -211,6 +212,25 @@ def test_s34_both_shapes_with_two_replicas_do_no_step_twice_when_the_leader_dies
         s.wait(lambda: leads(s, other), LEASE + INTERVAL + SLACK, "the one that is left leads")
         s.cycles(other, 2)
         each_once(s, old)
+
+
+def test_s34_a_leader_that_cannot_renew_its_lease_says_so_and_acts_again_when_it_can() -> None:
+    """It stands by for want of an answer, not for another; nothing is done meanwhile, and the heal follows."""
+    with Scenario() as s:
+        world(s)
+        agent = s.start_agent(POD_NAME="agent-a")
+        s.cycles(agent, 1)
+        silent = FaultRule(effect="status", user="agent", verb="update", resource="leases", code=503)
+        s.call(s.sandbox.api.faults.add, silent)
+        s.wait(lambda: "could not renew its Lease" in agent.err, LEASE + SLACK, "it stands by")
+        assert "standing by: agent-a" not in agent.err
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.cycles(agent, 3)
+        assert s.writes() == []
+
+        s.call(s.sandbox.api.faults.remove, silent)
+        s.wait(lambda: all_fresh(s), LEASE + SLACK, "the heal")
+        assert holder(s) == "agent-a"
 
 
 def test_s34_without_the_right_to_the_lease_nobody_acts_and_it_is_said_once() -> None:
