@@ -306,6 +306,7 @@ class Agent:
             self.context.policy = self._sweepers.policy = self.policy_file.current
             self.engine.full()
             self.context.tell_policy()
+            self._read_bounds()  # what heals from now on was perhaps installed just before
         elif str(self.policy_file.problem) != str(before):
             problems = tuple(str(p) for p in self.policy_file.problem.problems) if self.policy_file.problem else ()
             self.context.tell_policy(problems)

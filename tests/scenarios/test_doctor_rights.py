@@ -302,6 +302,17 @@ def test_the_metric_says_bounded_only_where_each_right_is() -> None:
             assert agent.stop().code == 0
 
 
+def test_bounds_that_were_installed_before_the_policy_was_told_to_heal_are_seen_at_once() -> None:
+    """As the chapter Install goes on: rights and bounds are applied beside a running agent, and then `mode: heal`."""
+    with Scenario() as s:
+        s.policy(mode="observe")
+        agent = watching(s)
+        assert sample(s.metrics(agent), "secret_drift_writes_bounded") == 0
+        s.apply(*in_force())
+        s.policy()
+        s.wait(lambda: sample(s.metrics(agent), "secret_drift_writes_bounded") == 1, why="the metric says bounded")
+
+
 @pytest.mark.parametrize("missing", ["secret-drift-agent-restart", ""])
 def test_rights_that_are_given_in_single_namespaces_want_their_bounds_too(missing: str) -> None:
     """Roles in place of a ClusterRole, in a namespace that the policy heals."""
