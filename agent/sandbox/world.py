@@ -189,7 +189,8 @@ class Sandbox:
 
     async def _client(self, user: str, manager: str) -> KubeClient:
         tls = self._cluster.client if self._cluster else self.authority.client
-        client = KubeClient(self.url, tls=tls, token=self.tokens[user], field_manager=manager)
+        socket = self._api.socket if self._api else ""
+        client = KubeClient(self.url, tls=tls, token=self.tokens[user], field_manager=manager, socket=socket)
         return await self._stack.enter_async_context(client)
 
     async def _make_eso(self) -> None:

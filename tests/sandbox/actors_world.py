@@ -20,7 +20,7 @@ from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.kubelet import Kubelet, Settings
 from agent.sandbox.actors.workloads import WorkloadController
 from agent.sandbox.apiserver.server import ApiServer
-from agent.sandbox.client import DEPLOYMENTS, NAMESPACES, PODS, SECRETS, KubeClient, Object, Resource
+from agent.sandbox.client import DEPLOYMENTS, NAMESPACES, NODES, PODS, SECRETS, KubeClient, Object, Resource
 from agent.sandbox.clock import WorldClock
 
 NS = "shop"
@@ -132,7 +132,7 @@ async def world(
     for seed in seeds or []:
         server.seed(seed)
     await server.start()
-    async with KubeClient(server.url, tls=client_tls, field_manager="test") as client:
+    async with KubeClient(server.url, tls=client_tls, field_manager="test", socket=server.socket) as client:
         stores = Stores(client)
         kubelet = Kubelet(client, clock, settings=settings, nodes=nodes, stores=stores)
         server.log_provider = kubelet.logs
@@ -145,7 +145,9 @@ async def world(
         tasks = [asyncio.create_task(actor.run()) for actor in (stores, workloads, budgets, kubelet)]
         try:
             await stores.synced()
-            yield World(clock, server, client, stores, kubelet)
+            made = World(clock, server, client, stores, kubelet)
+            await made.until(lambda: all(stores.of(NODES).get("", node) for node in nodes))
+            yield made
             for task in tasks:
                 if task.done():
                     task.result()

@@ -164,8 +164,8 @@ async def world(*, started: bool = True, namespace: str = NS, concurrent: int = 
     await server.start()
     await vaults.start()
     reader = VaultReader(("127.0.0.1", vaults.port), tls=client_tls, clock=clock)
-    eso_client = KubeClient(server.url, tls=client_tls, field_manager="external-secrets")
-    test_client = KubeClient(server.url, tls=client_tls, field_manager="test")
+    eso_client = KubeClient(server.url, tls=client_tls, field_manager="external-secrets", socket=server.socket)
+    test_client = KubeClient(server.url, tls=client_tls, field_manager="test", socket=server.socket)
     try:
         async with reader, eso_client, test_client:
             vaults.vault("prod-kv")

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import formatdate
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import msgspec
@@ -59,7 +60,6 @@ class ApiServer:
         tls: ssl.SSLContext,
         tokens: Mapping[str, str] | None = None,
         gc: bool = True,
-        port: int = 0,
     ) -> None:
         self.clock = clock
         self.tokens = dict(tokens or {})
@@ -70,14 +70,17 @@ class ApiServer:
         self.served = Served()
         self.store = Store()
         self._tls = tls
-        self._port = port
         self._writes = Writes(self.store, clock)
         self._deletion = Deletion(self.store, clock)
         self._reads = Reads(self.store, clock)
         self._watches = Watches(self.store, clock)
         self._calls = Calls(self._writes, self._reads, self._deletion, self.tokens)
         self._collector = Collector(self.store, self._deletion, enabled=gc)
+        self._port = 0
         self._runner: web.ServerRunner | None = None
+        self._directory: TemporaryDirectory[str] | None = None
+        self.socket = ""
+        """Path of the Unix socket at which it listens as well, once it is started; for this user alone."""
         self._pending: set[asyncio.Task[Any]] = set()
         for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
             self.seed({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}})
@@ -138,13 +141,15 @@ class ApiServer:
         self._reads.forget_snapshots()
 
     async def start(self) -> None:
-        """Listen on loopback."""
+        """Listen on loopback, with TLS; and without at the Unix socket, by which the world's own actors come."""
         server = web.Server(self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600.0)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls)
-        await site.start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         self._port = self._runner.addresses[0][1]
+        self._directory = TemporaryDirectory(prefix="sandbox-")
+        self.socket = f"{self._directory.name}/api"
+        await web.UnixSite(self._runner, self.socket).start()
 
     async def stop(self) -> None:
         """End all watches and connections."""
@@ -156,6 +161,8 @@ class ApiServer:
         if self._runner:
             await self._runner.cleanup()
             self._runner = None
+        if self._directory:
+            self._directory.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, in a task of its own: a client that goes away does not stop half-way what it asked."""
