@@ -35,7 +35,7 @@ def world(s: Scenario, replicas: int = 3) -> set[str]:
         [b.deployment(APP, NS, replicas, env={"API_KEY": ("app-secrets", "API_KEY")})],
         NS,
     )
-    s.policy()
+    s.policy(interval=f"{INTERVAL:g}s")
     return {pod["metadata"]["name"] for pod in s.pods(NS, APP)}
 
 

@@ -157,6 +157,8 @@ class AgentProcess:
     ) -> None:
         self.arguments = tuple(arguments)
         self._out, self._err = directory / f"{name}.out", directory / f"{name}.err"
+        self._known: list[dict[str, Any]] = []
+        self._read = 0
         start = _fresh if fresh else zygote().start
         self._process = start(arguments, environment, directory=directory, out=self._out, err=self._err)
 
@@ -181,9 +183,17 @@ class AgentProcess:
         return self._out.read_text(errors="replace") if self._out.exists() else ""
 
     def lines(self, **having: Any) -> list[dict[str, Any]]:
-        """Its JSON log lines so far that have these fields; whole lines only."""
-        whole = self.err.rpartition("\n")[0]
-        return [line for line in parse_log(whole) if having.items() <= line.items()]
+        """Its JSON log lines so far that have these fields; whole lines only.
+
+        Whoever waits for one asks fifty times a second: each line is read once.
+        """
+        if self._err.exists():
+            with self._err.open("rb") as log:
+                log.seek(self._read)
+                whole = log.read().rpartition(b"\n")
+            self._read += len(whole[0]) + len(whole[1])
+            self._known += parse_log(whole[0].decode(errors="replace"))
+        return [line for line in self._known if having.items() <= line.items()]
 
     def signal(self, number: int) -> None:
         """Send a signal, such as SIGSTOP."""

@@ -253,13 +253,14 @@ class Scenario:
 
     def wait(self, predicate: Callable[[], T | None], timeout: float = 20.0, why: str = "it") -> T:
         """The first true answer. AssertionError with the state of the world if there is none in time."""
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         while not (answer := predicate()):
+            waited = time.monotonic() - began
             if self.sandbox.problems:
                 raise ExceptionGroup("actors of the sandbox failed", list(self.sandbox.problems))
-            if time.monotonic() > deadline:
+            if waited > timeout:
                 raise AssertionError(f"{_IN_VAIN} {timeout} s: {why}\n{self.state()}")
-            time.sleep(0.02)
+            time.sleep(min(0.02 * (1 + waited), 0.1))  # to look at the world costs, and long waits end no sooner for it
         return answer
 
     def state(self) -> str:
