@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kubeconfig", help="default: in-cluster, else $KUBECONFIG or ~/.kube/config")
     command.add_argument("--context", help="context of the kubeconfig")
-    command.add_argument("--policy", type=Path, metavar="FILE", help="default: observe only")
+    command.add_argument("--policy", type=Path, metavar="FILE", help="default: the installed one; run, once: observe")
     command.add_argument(
         "-n", "--namespace", action="append", default=[], metavar="NAME", help="repeatable; default: all",
     )  # fmt: skip

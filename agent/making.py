@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from agent.clients import connection, vault_maker
 from agent.clock import Clock
+from agent.complaints import note
 from agent.events import Event
+from agent.inforce import installed_policy
 from agent.loop import Access, Agent, Settings
 from agent.model import OFF_LIMITS, ObjectKey, WorkloadKey
 from agent.policy import PolicyFile
@@ -18,15 +20,24 @@ from agent.report.metrics import Metrics
 from agent.report.notes import Ref, externalsecret_ref, workload_ref
 from agent.report.standby import StandBy
 
+THEMSELVES = ("run", "once")
+"""They are the agent: without a policy of their own they observe, whatever another has."""
+
 
 class Maker:
     """The policy, the connection to the API server and the identity for the vaults; and agents that use them."""
 
     def __init__(self, arguments: argparse.Namespace, clock: Clock, metrics: Metrics) -> None:
-        """Sends nothing. Raises PolicyError, ConnectionProblem, CredentialProblem, WrongAddress."""
+        """Asks for the installed policy at most. Raises PolicyError, ConnectionProblem, CredentialProblem,
+        WrongAddress, and where it asks: ApiProblem, Unreachable, BadAnswer.
+        """
         self._arguments, self._clock, self._metrics = arguments, clock, metrics
         self.policy = PolicyFile(arguments.policy)
         self.conn = connection(arguments, clock, metrics.api_request)
+        if arguments.policy is None and arguments.command not in THEMSELVES:
+            found = installed_policy(self.conn, arguments.agent_namespace)
+            self.policy = found.policy
+            note(found.word)
         self._make_vault = vault_maker(arguments, clock, metrics)
         self._events: KubeEvents | None = None
 
@@ -59,7 +70,7 @@ class Maker:
         subscribers: list[Callable[[Event], None]] = [self._metrics]
         if access == "read":
             return [StandBy(self._metrics, log.Log())] if self._arguments.command == "run" else subscribers
-        if self._arguments.command in ("run", "once"):
+        if self._arguments.command in THEMSELVES:
             subscribers.append(log.Log())
         subscribers.append(Answers(lambda: agent.engine.asked.following))
         writer = agent.context.writer

@@ -283,7 +283,9 @@ def running(arguments: argparse.Namespace) -> Iterator[Started]:
     started = Started(arguments, Clock(), CollectorRegistry())
     try:
         started.maker = Maker(arguments, started.clock, started.metrics)
-    except (PolicyError, ConnectionProblem, CredentialProblem, WrongAddress) as error:
+    except (
+        PolicyError, ConnectionProblem, CredentialProblem, WrongAddress, ApiProblem, BadAnswer, Unreachable,
+    ) as error:  # fmt: skip
         tell_failure(error, arguments.agent_namespace)
     garbage.resume()  # `cli` made it rest, before the first import
     try:

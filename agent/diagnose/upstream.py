@@ -227,7 +227,6 @@ def _needs_hand(view: ChainView, now: float) -> Finding | None:
     secret, es = view.secret, view.es
     if secret is None:
         return None
-    command = f"kubectl -n {secret.key.namespace} delete secret {secret.key.name}"
     if secret.immutable and not es.immutable and secret.hash_fits is False:
         text = f"Secret {secret.key} is immutable, ESO could not update it (its data-hash is that of newer data)"
     elif es.template_type and secret.type != es.template_type:
@@ -236,7 +235,21 @@ def _needs_hand(view: ChainView, now: float) -> Finding | None:
         )
     else:
         return None
-    return _finding(view, Link.SECRET, Kind.STUCK_NEEDS_HAND, now, text, remedy=f"run: {command}")
+    remedy = f"run: kubectl -n {secret.key.namespace} delete secret {secret.key.name}"
+    if why := _not_written_again(view):
+        remedy = (
+            f"mend first what keeps ESO from writing it ({why}); if it were deleted now, nothing would bring it back"
+        )
+    return _finding(view, Link.SECRET, Kind.STUCK_NEEDS_HAND, now, text, remedy=remedy)
+
+
+def _not_written_again(view: ChainView) -> str:
+    """What is known to keep ESO from writing the Secret anew if somebody deleted it; empty: nothing."""
+    cause = view.memory.cause or "unknown"
+    if view.es.ready is False and cause != "immutable-target":  # that one it has fetched, and is kept from writing
+        return f"it fails to sync: {cause}"
+    lost = (key for key, source in view.sources.items() if not (source.state.present and source.state.enabled))
+    return next((f"{key} is not there, or disabled" for key in lost), "")
 
 
 def _conflict(view: ChainView, now: float) -> Finding | None:

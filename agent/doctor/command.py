@@ -31,6 +31,7 @@ from agent.doctor.checks.vaults import identity_line, store_lines, to_look_at, v
 from agent.doctor.facts import Eso, Offset, PolicyFound, Rights, Vault
 from agent.doctor.lines import Line, Permission, exit_code
 from agent.doctor.looking import Look
+from agent.inforce import installed_policy
 from agent.policy import Policy, PolicyError, default, load
 from agent.report import failures, log
 from agent.report.metrics import Metrics
@@ -42,11 +43,11 @@ def doctor(arguments: argparse.Namespace, out: TextIO) -> int:
     """Look at everything and tell; returns the exit code."""
     log.configure(arguments.log_format, arguments.log_level)
     failures.speak_for_the_interpreter()
-    found, policy = _policy(arguments.policy)
     clock = Clock()
     try:
         conn = connection(arguments, clock)
         with contextlib.closing(conn):
+            found, policy = _policy(arguments.policy, conn, arguments.agent_namespace)
             lines = _Visit(arguments, conn, found, policy).lines()
     except (ConnectionProblem, WrongAddress, Unreachable, ApiProblem, BadAnswer) as error:
         return tell_failure(error, arguments.agent_namespace)
@@ -58,14 +59,16 @@ def doctor(arguments: argparse.Namespace, out: TextIO) -> int:
     return exit_code(lines)
 
 
-def _policy(path: Path | None) -> tuple[PolicyFound, Policy]:
+def _policy(path: Path | None, conn: Connection, agent_namespace: str) -> tuple[PolicyFound, Policy]:
     """The policy in force, or what is wrong in its file and the default in its place."""
-    if path is None:
-        return PolicyFound(), default()
+    file = str(path or "the installed policy")
     try:
-        return PolicyFound(file=str(path)), load(path)
+        if path is not None:
+            return PolicyFound(file=file), load(path)
+        found = installed_policy(conn, agent_namespace)
+        return PolicyFound(file=found.place, missing=found.missing), found.policy.current
     except PolicyError as error:
-        return PolicyFound(file=str(path), problems=tuple(str(each) for each in error.problems)), default()
+        return PolicyFound(file=file, problems=tuple(str(each) for each in error.problems)), default()
 
 
 class _Visit:

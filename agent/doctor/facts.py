@@ -32,9 +32,13 @@ class Offset(NamedTuple):
 
 
 class PolicyFound(msgspec.Struct, frozen=True, kw_only=True):
-    """The policy file: its name (empty: none was given, the package's own is in force), or all that is wrong in it."""
+    """The policy: its file, or where else it comes from, or all that is wrong in it.
+
+    ``missing``: why the package's own is in force: none was given, and this is why none was found.
+    """
 
     file: str = ""
+    missing: str = ""
     problems: tuple[str, ...] = ()
 
 

@@ -25,6 +25,16 @@ class PolicyFile:
         self.problem: PolicyError | None = None
         """Why the file as it is now is not the one in force; None while it is."""
 
+    @classmethod
+    def of(cls, text: str, name: str) -> PolicyFile:
+        """A policy that comes from no file, and is not read again; ``name`` is what its mistakes call it.
+
+        Raises PolicyError.
+        """
+        made = cls(None)
+        made.current = loads(text, name)
+        return made
+
     def reload_if_changed(self) -> bool:
         """Look at the file; answer whether another policy is in force now. A bad file changes ``problem`` alone."""
         if self._path is None:

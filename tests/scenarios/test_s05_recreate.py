@@ -7,6 +7,7 @@ from support.told import findings, healed, propagated, refusals, sample, stages
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.client import SECRETS
 from agent.sandbox.world import Options
 
@@ -177,3 +178,23 @@ def test_s05b_a_type_that_the_spec_changed_needs_a_hand() -> None:
         assert s.writes() == []
         assert refusals(agent) == []
         assert ("secret", "stuck-needs-hand") in findings(agent)
+
+
+def test_s05b_nobody_is_told_to_delete_what_eso_could_not_write_again() -> None:
+    """The type was changed while ESO is denied the vault: first mend that, says the agent, and shows no command."""
+    with Scenario() as s:
+        chain = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})
+        at_rest(s, {"prod-kv/api-key": "value-one"}, [b.secret_store("prod-kv", NS), chain], [], NS)
+        s.call(s.sandbox.vaults.grant, "eso", "prod-kv", list=True, get=False)
+        typed = b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, target={"template": {"type": "example/x"}})
+        s.apply(typed)
+        s.wait(lambda: not ready(s.get("ExternalSecret", NS, "app-secrets") or {}), why="ESO says Ready=False")
+        s.policy(sync=RECREATE)
+        agent = watching(s)
+        agent.until(cause="access-denied")
+        s.cycles(agent, 1)
+
+        told = agent.until(kind="stuck-needs-hand")["event"]
+        assert "mend first what keeps ESO from writing it (it fails to sync: access-denied)" in told
+        assert "delete secret" not in s.explain(f"{NS}/app-secrets").out + agent.err
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import trustme
 from support.serving import WAIT, Running, flood, received, serving
 from test_server_strangers import QUICK
@@ -204,7 +205,8 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Volume:
 
 @pytest.fixture
 def guarded(volume: Volume) -> Iterator[Running]:
-    """A server whose metrics are for who brings the token."""
+    """A server whose metrics are for who brings the token. What it says comes as structlog has it by default."""
+    structlog.reset_defaults()
     with serving(token=Token(volume.file("token"))) as found:
         yield found
 

@@ -23,8 +23,12 @@ def policy_lines(found: PolicyFound, policy: Policy, known: Sequence[str] | None
             )
         said = "all that follows is judged for the policy of the package: observe, no vaults"
         return [*shown, _line("note", "in force", said)]
-    said = f"{found.file or 'none given, so the default'}: mode {policy.mode}, {_rules(policy)}"
-    return [_line("ok", "file", said), *_pause(policy, now), *_idle(found, policy), *_unmatched(policy, known)]
+    said = f"{found.file or 'that of the package'}: mode {policy.mode}, {_rules(policy)}"
+    file = _line("ok", "file", said)
+    if found.missing:
+        todo = "give the one that the agent has, or will have, by --policy FILE"
+        file = _line("warning", "file", f"none was given, and {found.missing}; judged by {said}", todo)
+    return [file, *_pause(policy, now), *_idle(found, policy), *_unmatched(policy, known)]
 
 
 def _rules(policy: Policy) -> str:
