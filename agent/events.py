@@ -67,12 +67,16 @@ class Synced(Event, frozen=True, kw_only=True):
 
 
 class SyncTimedOut(Event, frozen=True, kw_only=True):
-    """No acknowledgement in time: the slot is freed, the attempt counted."""
+    """No acknowledgement in time: the slot is freed, the attempt counted.
+
+    ``failed``: ESO has answered nevertheless: it began to fail after it was asked, for this cause.
+    """
 
     chain: ObjectKey
     seconds: float
     attempt: int
     next_at: float
+    failed: str = ""
 
 
 class SecretDeleted(Event, frozen=True, kw_only=True):

@@ -19,3 +19,12 @@ def acknowledged(es: ExternalSecret, stamp: str) -> bool:
 def spec_applied(es: ExternalSecret) -> bool:
     """The last good sync was of the spec's present generation."""
     return es.synced_generation == es.generation
+
+
+def failed_since(es: ExternalSecret, asked_at: float) -> bool:
+    """Whether ESO began to fail after it was asked for a sync: so it is at work, and has answered.
+
+    Its condition has whole seconds. One that failed before with the same words leaves its status as it is, and proves
+    nothing.
+    """
+    return es.ready is False and es.ready_since is not None and es.ready_since >= int(asked_at)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from agent import mapping
 from agent.diagnose import elsewhere
 from agent.diagnose.acknowledgement import spec_applied
+from agent.diagnose.remedies import REMEDIES
 from agent.diagnose.sources import newest_enabled
 from agent.diagnose.view import ChainView, Upstream
 from agent.memory import SourceMemory
@@ -313,21 +314,3 @@ def _finding(
 
 NOT_BACK = "not-back"
 """The cause of a missing Secret that we deleted, and that ESO has not written anew in time."""
-
-REMEDIES = {
-    "access-denied": "grant ESO's identity read access to secrets (role Key Vault Secrets User) on the vault",
-    "forbidden-by-firewall": "let ESO's network through the vault's firewall",
-    "not-found": "recover or create the secret in the vault, or correct remoteRef.key",
-    "disabled": "enable the newest version, or set a new one",
-    "throttled": "the vault is throttling: nothing to do unless it lasts",
-    "unreachable": "look at the network between ESO and the vault",
-    "store": "look at the SecretStore that the ExternalSecret names",
-    "immutable-target": "delete the Secret by hand: ESO writes it anew",
-    "not-owned": "another ExternalSecret owns the Secret",
-    "key": "correct remoteRef.key",
-    "property": "correct remoteRef.property, or the vault secret's JSON",
-    "credential": "ESO cannot get a token: look at its identity",
-    "stuck": "allow the step recreate for this namespace, or delete the Secret by hand: ESO writes it anew",
-    "unknown": "kubectl describe externalsecret shows ESO's own words",
-}
-"""What to do about a failed sync, by cause."""

@@ -21,7 +21,7 @@ from agent.events import StormAcknowledged
 from agent.ledger import requests
 from agent.ledger.requests import Acknowledgement, Answer, Request, State
 from agent.model import ObjectKey, Refusal, SourceKey, WorkloadKey
-from agent.plan.decisions import Refuse
+from agent.plan.decisions import Evict, ForceSync, Recreate, Refuse, Restart, Wait
 from agent.times import stamp
 
 WRITTEN_EVERY = 0.5
@@ -227,10 +227,22 @@ class Asked:
             found.say(f"{finding.kind}: {finding.evidence}")
         if refused:
             found.end("remains", f"would be refused: {'; '.join(refused)}")
+        elif steps := self._steps(chain, found.workloads):
+            found.end("remains", f"would be healed, no gate refuses it now: {', '.join(steps)}")
         elif drifts:
-            found.end("remains", "would be healed: no gate refuses it now")
+            remedies = dict.fromkeys(finding.remedy for finding in drifts if finding.remedy)
+            found.end("remains", "; ".join(("nothing would be done: no step of this agent helps", *remedies)))
         else:
             found.end("done", "nothing is due")
+
+    def _steps(self, chain: ObjectKey, workloads: Iterable[WorkloadKey]) -> list[str]:
+        """What would be begun now, or is waited for."""
+        found = [chain.name] if isinstance(self._chains.decision(chain), ForceSync | Recreate | Wait) else []
+        for workload in sorted(workloads):
+            pair = self._workloads.decision(workload)
+            if pair is not None and isinstance(pair[1], Evict | Restart | Wait):
+                found.append(f"{workload.kind} {workload.name}")
+        return found
 
     def _refused(self, chain: ObjectKey, workloads: Iterable[WorkloadKey], *, planned: bool = False) -> list[str]:
         refusals: list[Refusal | None] = [self._context.refusal(chain=chain)]

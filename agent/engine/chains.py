@@ -12,7 +12,7 @@ from agent import mapping
 from agent.cluster.decode import Malformed
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
 from agent.diagnose import elsewhere, history
-from agent.diagnose.acknowledgement import acknowledged
+from agent.diagnose.acknowledgement import acknowledged, failed_since
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.changes import in_its_place, same
 from agent.diagnose.view import ChainReport, ChainView
@@ -396,9 +396,10 @@ class Chains:
             if tries is not None:  # the pause begins now, not when the sync was asked for
                 tries = replace(tries, next_at=now + max(0.0, tries.next_at - attempt.at))
             self._set(es.key, replace(view.memory, sync=None, tries=tries))
-            context.step(Step.FORCE_SYNC, "timeout")
+            failed = (view.memory.cause or "unknown") if failed_since(es, attempt.at) else ""
+            context.step(Step.FORCE_SYNC, "failed" if failed else "timeout", failed)
             context.tell(
-                SyncTimedOut, chain=es.key, seconds=now - attempt.at,
+                SyncTimedOut, chain=es.key, seconds=now - attempt.at, failed=failed,
                 attempt=tries.count if tries else 1, next_at=tries.next_at if tries else now,
             )  # fmt: skip
             return

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from agent.model import Finding, Link
+from agent.diagnose.remedies import ENDS_TRYING
+from agent.model import Finding, Link, State
 from agent.report.branches import Branch, drawn
 from agent.report.explain_steps import in_short
 from agent.report.kinds import KIND_WORDS, LINK_WORDS
@@ -27,14 +28,17 @@ from agent.times import ago, stamp
 
 _MOST_VERSIONS = 3
 _MOST_PODS = 20
+_TRIES_AGAIN = "ESO tries again by itself, within 7 min at most"
+"""Its work queue's longest pause after a failure."""
+_TERMINAL = "ESO does not try again before the ExternalSecret or its Secret changes"
 _WORST_FIRST = ("stale", "unknown", "suspect", "not-judged", "assumed", "fresh")
 
 
 def tree(told: Told, width: int = 100) -> str:
     """The whole of it as text of at most ``width`` columns, as far as names allow. Ends with a line end."""
     as_of = f"as of {stamp(told.at)} (the API server's clock); policy mode: {told.mode}"
-    workloads = [_workload(workload, told.at) for workload in told.workloads]
-    children = [_verdict(told), _sources(told), _es(told), _secret(told), *(workloads or [_NO_WORKLOAD]), _now(told)]
+    workloads = [_workload(workload, told.at) for workload in told.workloads] or [_no_workload(told)]
+    children = [_verdict(told), _sources(told), _es(told), _secret(told), *workloads, _now(told)]
     notes = (f"note: {note}" for note in told.notes)
     return drawn(Branch((f"ExternalSecret {told.chain}",), (as_of, *notes), tuple(children)), width)
 
@@ -138,6 +142,8 @@ def _es_prose(es: EsTold, at: float) -> Iterable[str]:
     yield f"refreshPolicy {es.policy}{interval}; creationPolicy {es.creation_policy}{extra}"
     last = f"last good sync began {_moment(es.refreshed, at)}" if es.refreshed else "no good sync yet"
     yield last + (f"; ESO's own next one is due {_moment(es.due, at)}" if es.due else "")
+    if es.ready is False:
+        yield _TERMINAL if es.cause in ENDS_TRYING else _TRIES_AGAIN
     if not es.spec_applied:
         yield f"generation {es.generation} of the spec is not synced yet"
     if es.error:
@@ -178,7 +184,12 @@ def _changed(key: KeyTold, secret: SecretTold, at: float) -> str:
 # ----------------------------------------------------------------------------------------------------- what consumes it
 
 
-_NO_WORKLOAD = Branch(("Pods: none consumes this Secret by env, envFrom or a volume",))
+def _no_workload(told: Told) -> Branch:
+    """There is none, or nothing is known of them."""
+    if dict(told.links).get(Link.CONTAINER) is not State.UNKNOWN:
+        return Branch(("Pods: none consumes this Secret by env, envFrom or a volume",))
+    why = next((finding.evidence for finding in told.findings if finding.link is Link.CONTAINER), "")
+    return Branch(("Pods: it is not known which of them consume this Secret",), (why,) if why else ())
 
 
 def _workload(workload: WorkloadTold, at: float) -> Branch:

@@ -11,7 +11,8 @@ from agent import mapping
 from agent.diagnose import history
 from agent.diagnose import sources as source_events
 from agent.diagnose.acknowledgement import spec_applied
-from agent.diagnose.upstream import REMEDIES, covered, exclusion, pinning
+from agent.diagnose.remedies import REMEDIES
+from agent.diagnose.upstream import covered, exclusion, pinning
 from agent.diagnose.view import ChainReport, ChainView
 from agent.memory import ABSENT, UNOBSERVED, Entry, SourceMemory
 from agent.model import Kind, SourceKey, SourceUse, State, VaultView
@@ -85,7 +86,8 @@ def told_es(view: ChainView, report: ChainReport, namespace_mode: str) -> EsTold
     """The ExternalSecret: how it syncs, how its last sync went, and what limits us."""
     es = view.es
     failed = next((f for f in report.upstream.findings if f.kind is Kind.SYNC_FAILED), None)
-    periodic = es.refresh_policy == "Periodic" and es.refresh_interval > 0
+    # After a failure it comes back by its backoff, long before the interval is over, or not at all.
+    periodic = es.refresh_policy == "Periodic" and es.refresh_interval > 0 and es.ready is not False
     cause = view.memory.cause or (failed.cause if failed else "")
     return EsTold(
         policy=es.refresh_policy,

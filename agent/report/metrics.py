@@ -27,7 +27,7 @@ CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 
 """Seconds of one comparison, from a handful of chains to a relist of the largest clusters."""
 
 STAGES = ("vault_to_secret", "total")
-SYNCS = ("acknowledged", "timed-out")
+SYNCS = ("acknowledged", "timed-out", "failed")
 OUTCOMES = ("in-time", "late")
 RESULTS = ("done", "failed", "dry-run")
 WRITES = (Step.FORCE_SYNC, Step.RECREATE, Step.RECYCLE)
@@ -134,7 +134,7 @@ class Metrics:
             ev.Refused: self._refused,
             ev.StepDone: self._step_done,
             ev.Synced: lambda _: self._syncs.add(SYNCS[0]),
-            ev.SyncTimedOut: lambda _: self._syncs.add(SYNCS[1]),
+            ev.SyncTimedOut: lambda event: self._syncs.add(SYNCS[2 if event.failed else 1]),
             ev.RotationCounted: self._rotation_counted,
             ev.PolicyChanged: self._policy_changed,
             ev.LeadershipChanged: self._leadership_changed,

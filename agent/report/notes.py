@@ -97,7 +97,8 @@ _FOUND: dict[Kind, tuple[Type, str]] = {
 }
 STORY = (
     "Malformed", "NotJudged", "VersionDisabled", "VaultSecretExpiring", "VaultSecretExpired", "VaultSecretNotYetValid",
-    "DriftSuspected", "DriftDetected", "HealRefused", "ForceSynced", "SyncTimedOut", "SyncAcknowledged", "DriftGone",
+    "DriftSuspected", "DriftDetected", "HealRefused", "ForceSynced", "SyncTimedOut", "SyncFailed", "SyncAcknowledged",
+    "DriftGone",
     "DriftDetected:stuck", "SecretRecreating", "SecretNotBack", "SecretRecreated", "DriftGone:stuck",
     "DriftDetected:stale-pod", "HealRefused:recycle", "RolloutRestarted", "RestartPassed",
     "PodEvicted:broken", "BrokenPodsReplaced", "PodEvicted:canary", "CanaryPassed", "PodEvicted:batch", "BatchPassed",
@@ -167,7 +168,7 @@ def _(event: ev.Synced) -> Note:
 
 @note_of.register
 def _(event: ev.SyncTimedOut) -> Note:
-    return Note((event.chain,), "Warning", "SyncTimedOut", "")
+    return Note((event.chain,), "Warning", "SyncFailed" if event.failed else "SyncTimedOut", "")
 
 
 @note_of.register

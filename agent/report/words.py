@@ -149,6 +149,8 @@ def _(event: ev.Synced) -> str:
 
 @phrase.register
 def _(event: ev.SyncTimedOut) -> str:
+    if event.failed:
+        return f"ESO has tried the force-sync and failed ({event.failed}; attempt {event.attempt})"
     return (
         f"ESO has not acknowledged the force-sync within {span(event.seconds)} (attempt {event.attempt});"
         f" next try not before {stamp(event.next_at)}"

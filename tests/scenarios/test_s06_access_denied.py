@@ -62,6 +62,30 @@ def test_s06_a_vault_that_denies_everyone_is_told_with_identity_and_permission_a
         assert s.evicted(NS) == []
 
 
+def test_s06_a_force_sync_that_eso_tried_and_failed_is_no_silence_of_eso() -> None:
+    """Denied when the agent asks: told as a failure with its cause, and not counted as left without an answer."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})],
+            [],
+            NS,
+        )
+        s.policy(timing={"syncTimeout": "3s"})
+        agent = watching(s)
+        s.call(s.sandbox.vaults.grant, "eso", list=True, get=False)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: "has tried the force-sync and failed (access-denied" in agent.err, why="it is told")
+        s.cycles(agent)
+
+        metrics = s.metrics(agent)
+        assert sample(metrics, "secret_drift_syncs_total", result="failed") == 1
+        assert sample(metrics, "secret_drift_syncs_total", result="timed-out") in (None, 0)
+        assert "next try" not in agent.err
+        assert s.writes() == [("patch", "externalsecrets", "", f"{NS}/app-secrets")]
+
+
 def allow(s: Scenario, *identities: str, nobody: bool = False) -> None:
     """Grant each what it is meant to have, or take everything away."""
     for identity in identities:

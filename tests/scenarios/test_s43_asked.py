@@ -10,12 +10,13 @@ import yaml
 from support.processes import AgentProcess
 from support.scenario import Scenario
 from support.told import sample
-from support.worlds import at_rest
+from support.worlds import at_rest, refresh
 
 from agent.cluster.stored import Stored
 from agent.ledger import requests
 from agent.model import ObjectKey
 from agent.sandbox import builders as b
+from agent.sandbox.actors.controller.objects import ready
 from agent.sandbox.actors.kubelet import Settings
 from agent.sandbox.apiserver.access import ForbidRule
 from agent.sandbox.world import AGENT_NAMESPACE, Options
@@ -110,6 +111,21 @@ def test_s43_a_dry_run_says_what_would_be_done_and_does_nothing() -> None:
         assert left(s) == []
 
 
+def test_s43_a_dry_run_promises_no_heal_where_no_step_helps() -> None:
+    """ESO is denied the vault: nothing would be done, and it says what a person has to do."""
+    with Scenario() as s:
+        world(s)
+        assert s.once().code == 0
+        s.call(s.sandbox.vaults.grant, "eso", "prod-kv", list=True, get=False)
+        s.rotate("prod-kv", "api-key", "value-two")
+        refresh(s, NS, "app-secrets")
+        s.wait(lambda: not ready(s.get("ExternalSecret", NS, "app-secrets") or {}), why="ESO says Ready=False")
+        result = s.launch("heal", CHAIN, "--dry-run", POD_NAME="laptop").wait()
+        assert result.code == 2
+        last = result.out.splitlines()[-1]
+        assert last.startswith("nothing would be done: no step of this agent helps; grant ESO's identity read access")
+
+
 def test_s43_a_dry_run_without_a_leader_writes_nothing_at_all() -> None:
     """Nobody runs: the command looks for itself, takes no Lease and writes no ledger."""
     with Scenario() as s:
@@ -119,7 +135,7 @@ def test_s43_a_dry_run_without_a_leader_writes_nothing_at_all() -> None:
         s.call(s.sandbox.api.audit.clear)
         result = s.launch("heal", CHAIN, "--dry-run", POD_NAME="laptop").wait()
         assert result.code == 2
-        assert result.out.splitlines()[-1] == "would be healed: no gate refuses it now"
+        assert result.out.splitlines()[-1] == "would be healed, no gate refuses it now: app-secrets"
         verbs = ("create", "update", "patch", "delete")
         audit = s.call(lambda: list(s.sandbox.api.audit))
         assert [entry.resource for entry in audit if entry.user == "agent" and entry.verb in verbs] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -175,6 +176,22 @@ def test_of_many_pods_the_worst_come_first_and_the_rest_is_counted() -> None:
 def test_nothing_that_consumes_the_secret_is_said_too() -> None:
     """So that an empty branch is not taken for an error."""
     assert "├─ Pods: none consumes this Secret" in tree(replace(TOLD, workloads=()))
+    blind = tuple((link, State.UNKNOWN if link is Link.CONTAINER else state) for link, state in TOLD.links)
+    unread = tree(replace(TOLD, workloads=(), links=blind))
+    assert "├─ Pods: it is not known which of them consume this Secret" in unread
+    assert "none consumes" not in unread
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [("access-denied", "ESO tries again by itself, within 7 min"), ("not-owned", "does not try again")],
+)
+def test_after_a_failure_no_interval_is_promised(cause: str, said: str) -> None:
+    """ESO comes back by its backoff, or, where the target is at fault, not at all."""
+    failed = replace(TOLD.es, ready=False, cause=cause, due=None)
+    told = tree(replace(TOLD, es=failed))
+    assert said in told
+    assert "next one is due" not in told
 
 
 def test_notes_stand_at_the_top() -> None:
