@@ -184,7 +184,7 @@ class Chains:
             self.links[link, report.state(link)] += 1
         self.verdicts[key] = dict(by_workload)
         self.told_of.update(by_workload)
-        self._remember_findings(key, found, view, now)
+        self._remember_findings(key, found, report, now)
         self.rotations.judged(key, report)
         self._remember_assumption(view, report)
         self._say(key, found)
@@ -198,16 +198,16 @@ class Chains:
         missing = any(finding.kind is Kind.MISSING_KEY for finding in report.findings)
         return missing and before is not None and f"{Link.SECRET.value}/{Kind.MISSING_KEY.value}" not in before
 
-    def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], view: ChainView, now: float) -> None:
+    def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], report: ChainReport, now: float) -> None:
         memory = self.context.chain_memory(key)
         if not found and not memory.since and memory.tries is None:
             return  # most chains, always
-        since: dict[str, float] = {}
+        not_judged = report.containers in (State.UNKNOWN, State.AWAITING)  # what was wrong with pods may go on unseen
+        since = {name: at for name, at in memory.since.items() if not_judged and name.startswith("container/")}
         for name, finding in found.items():
-            if not finding.is_drift and finding.kind is not Kind.UNKNOWN:
-                continue
-            kind = finding.kind.value if finding.workload is None else name
-            since[kind] = memory.since.get(kind, now)
+            if finding.is_drift or finding.kind is Kind.UNKNOWN:
+                kind = finding.kind.value if finding.workload is None else name
+                since[kind] = memory.since.get(kind, now)
         healthy = not any(f.is_drift and f.link is not Link.CONTAINER for f in found.values())
         tries = None if healthy else memory.tries
         self.context.remember_chain(key, replace(memory, since=since, tries=tries))

@@ -268,7 +268,7 @@ class Workloads:
             if decision.refusal.reason == "mid-rollout":
                 context.waits.add(key)
             return False
-        if not isinstance(decision, Evict | Restart):  # those are allowed when the API server has done them
+        if case.judged and not isinstance(decision, Evict | Restart):  # allowed when the API server has done them
             context.allow(workload=key)
         match decision:
             case Wait():

@@ -92,6 +92,11 @@ class RecycleCase(msgspec.Struct, frozen=True, kw_only=True):
         """Pods that serve."""
         return sum(case.pod.ready for case in self.pods)
 
+    @property
+    def judged(self) -> bool:
+        """Whether all of it is. What cannot be looked at for a while, or waits for its Secret, is refused as before."""
+        return not any(chain.report.containers in (State.UNKNOWN, State.AWAITING) for chain in self.chains)
+
 
 def due(rule: RecycleRule | None) -> frozenset[State]:
     """The states of containers for which a workload is recycled, and counts as one that may be."""
