@@ -104,7 +104,8 @@ def test_one_leads_and_one_stands_by() -> None:
     objects = kustomize("deployment")
     (deployment,), (budget,) = of_kind(objects, "Deployment"), of_kind(objects, "PodDisruptionBudget")
     assert deployment["spec"]["replicas"] == 2
-    assert budget["spec"]["minAvailable"] == 1
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert "minAvailable" not in budget["spec"], "of a single replica no node could be drained"
     assert budget["spec"]["selector"] == deployment["spec"]["selector"]
     assert deployment["spec"]["strategy"] == {"type": "RollingUpdate"}
     (spread,) = pod_of(objects)["spec"]["topologySpreadConstraints"]
