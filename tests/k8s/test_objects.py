@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from k8s.rendered import HOME, K8S, SHAPES, STEPS, by_name, chart, kustomize, of_kind, pod_of
+from k8s.rendered import HOME, K8S, SHAPES, STEPS, Objects, by_name, chart, example, kustomize, of_kind, pod_of
 from support.programs import output
 
 from agent.bounds import ALWAYS, BOUND_BY
@@ -74,15 +75,28 @@ def _labels(objects: dict[tuple[str, str, str], dict[str, dict[str, dict[str, st
     return objects["Namespace", "", HOME]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
 
 
-def test_a_run_ends_before_its_job_is_ended() -> None:
+@pytest.mark.parametrize(
+    ("objects", "deadline"),
+    [
+        (lambda: kustomize("cronjob"), 300),
+        (lambda: kustomize("cronjob", own=example("a longer deadline")), 900),
+        (lambda: chart("cronjob"), 300),
+        (lambda: chart("cronjob", (), (), "--set", "deadline=15m"), 900),
+        (lambda: chart("cronjob", (), (), "--set", "deadline=90s"), 90),
+    ],
+    ids=["kustomize", "patched", "chart", "minutes", "seconds"],
+)
+def test_a_run_ends_before_its_job_is_ended(objects: Callable[[], Objects], deadline: int) -> None:
     """The deadline of `once` is sooner than the Job's, by the time that starting and writing the ledger may take; and
     no second run begins beside it or after it."""
-    (job,) = of_kind(kustomize("cronjob"), "CronJob")
-    (container,) = pod_of(kustomize("cronjob"))["spec"]["containers"]
+    made = objects()
+    (job,) = of_kind(made, "CronJob")
+    (container,) = pod_of(made)["spec"]["containers"]
     arguments = parser().parse_args(container["args"])
-    grace = pod_of(kustomize("cronjob"))["spec"]["terminationGracePeriodSeconds"]
+    grace = pod_of(made)["spec"]["terminationGracePeriodSeconds"]
     inner = job["spec"]["jobTemplate"]["spec"]
-    assert inner["activeDeadlineSeconds"] >= arguments.deadline + grace
+    assert arguments.deadline == deadline
+    assert inner["activeDeadlineSeconds"] == deadline + 120 >= deadline + grace
     assert inner["backoffLimit"] == 0
     assert job["spec"]["concurrencyPolicy"] == "Forbid"
 

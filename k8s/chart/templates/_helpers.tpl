@@ -11,6 +11,11 @@ app.kubernetes.io/component: {{ eq .Values.shape "deployment" | ternary "run" "o
 {{ .Values.image.repository }}{{ with .Values.image.tag }}:{{ . }}{{ end }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
+{{- /* A duration of the schema, 90s or 5m, in seconds. */ -}}
+{{- define "agent.seconds" -}}
+{{ if hasSuffix "m" . }}{{ mul 60 (trimSuffix "m" . | int) }}{{ else }}{{ trimSuffix "s" . }}{{ end }}
+{{- end -}}
+
 {{- /* One component's rights: a ClusterRole, or a Role in each namespace, and its binding. */ -}}
 {{- define "agent.rights" -}}
 {{- $places := .root.Values.namespaces | default (list "") -}}
