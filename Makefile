@@ -54,9 +54,10 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	$(BIN)/python .ci/locks.py check
 	$(BIN)/hadolint Dockerfile
 
-monitoring: $(READY) ## writes the alert rules anew, from k8s/monitoring/alerts.py, and the dashboards, from grafana/
+monitoring: $(READY) ## writes alert rules (k8s/monitoring/alerts.py), dashboards (grafana/) and the chart's schema (k8s/schema) anew
 	@$(BIN)/python -m k8s.monitoring.build $(ARGS)
 	@$(BIN)/python -m grafana.build $(ARGS)
+	@$(BIN)/python -m k8s.schema.build $(filter --check,$(ARGS))
 
 bench: $(READY) ## measures speed and size with 10,000 chains; writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 import yaml
-from k8s.rendered import IMAGE, K8S, SHAPES, STEPS, TAG, Object, Objects, chart, kustomize, of_kind, pod_of
+from k8s.rendered import IMAGE, SHAPES, STEPS, TAG, Object, Objects, chart, kustomize, of_kind, pod_of
 from support.dashboards import NAMES, dashboard
-from support.programs import program
 
 from k8s.monitoring.alerts import ALERTS
 
@@ -153,43 +151,6 @@ def test_a_prometheus_that_selects_monitors_by_a_label_finds_ours() -> None:
         assert "interval: 1m" in yaml.safe_dump(monitor)
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ((), "repository"),
-        (("image.repository=x",), "digest"),
-        (("image.repository=x", "image.tag=1", "heel=true"), "heel"),
-        (("image.repository=x", "image.tag=1", "restart=true"), "heal"),
-        (("image.repository=x", "image.tag=1", "policy.mode=heal"), "heal"),
-        (("image.repository=x", "image.tag=1", "workloadIdentity.enabled=true"), "clientId"),
-        (("image.repository=x", "image.tag=1", "namespaces[0]=Payments"), "namespaces"),
-        (
-            ("image.repository=x", "image.tag=1", "monitoring.podMonitor=true", "monitoring.serviceMonitor=true"),
-            "monitoring",
-        ),
-        (("image.repository=x", "image.tag=1", "shape=cronjob", "monitoring.podMonitor=true"), "podMonitor"),
-        (("image.repository=x", "image.tag=1", "shape=cronjob", "metrics.tlsSecret=x"), "tlsSecret"),
-        (("image.repository=x", "image.tag=1", "pushgateway.url=http://gateway"), "url"),
-        (("image.repository=x", "image.tag=1", "pushgateway.tokenSecret=token"), "tokenSecret"),
-        (("image.repository=x", "image.tag=1", "shape=cronjob", "pushgateway.url=gateway:9091"), "url"),
-        (("image.repository=x", "image.tag=1", "shape=cronjob", "pushgateway.url=http://me:pw@gateway"), "url"),
-    ],
-    ids=[
-        "no-image", "no-tag", "misspelt", "restart-alone", "policy-without-right", "no-identity", "bad-namespace",
-        "scraped-twice", "cronjob-scraped", "cronjob-with-port", "deployment-that-pushes",
-        "token-for-nobody", "no-url", "password-in-url",
-    ],
-)  # fmt: skip
-def test_the_chart_refuses_values_that_cannot_be_meant(values: tuple[str, ...], said: str) -> None:
-    """An image that is not named, a value that is not known, a step without the one it rests on: helm says so."""
-    told = [argument for value in values for argument in ("--set", value)]
-    ended = subprocess.run(
-        [program("helm"), "template", "any", K8S / "chart", *told], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode != 0
-    assert said in ended.stderr
-
-
 def test_an_image_is_never_invented() -> None:
     """No file of ours says where an image comes from: it is the user's name that the pods get, and no other."""
     for objects in (kustomize("deployment"), kustomize("cronjob"), chart("deployment"), chart("cronjob")):
@@ -197,10 +158,3 @@ def test_an_image_is_never_invented() -> None:
     digest = "sha256:" + "0" * 64
     pinned = chart("deployment", (), (), "--set", f"image.digest={digest}")
     assert pod_of(pinned)["spec"]["containers"][0]["image"] == f"{IMAGE}:{TAG}@{digest}"
-
-
-def test_the_chart_passes_its_own_linter() -> None:
-    """helm lint finds nothing."""
-    told = ["--strict", "--set", "image.repository=x,image.tag=v1"]
-    ended = subprocess.run([program("helm"), "lint", K8S / "chart", *told], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout
