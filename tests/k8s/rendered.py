@@ -49,6 +49,13 @@ def chart(shape: str, components: tuple[str, ...] = (), namespaces: tuple[str, .
     return by_name(_templated(shape, components, namespaces, *more))
 
 
+def notes(*more: str) -> str:
+    """What helm tells whoever installs the chart with these arguments, in one line."""
+    image = ("--set", f"image.repository={IMAGE},image.tag={TAG}")
+    told = output("helm", "install", "any", K8S / "chart", "--namespace", HOME, "--dry-run=client", *image, *more)
+    return " ".join(told.partition("\nNOTES:\n")[2].split())
+
+
 @functools.cache
 def _kustomized(shape: str, components: tuple[str, ...], namespaces: tuple[str, ...], own: str) -> str:
     with TemporaryDirectory(prefix="kustomize-") as directory:

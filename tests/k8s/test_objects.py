@@ -11,7 +11,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from k8s.rendered import HOME, K8S, SHAPES, STEPS, Objects, by_name, chart, example, kustomize, of_kind, pod_of
+from k8s.rendered import HOME, K8S, SHAPES, STEPS, Objects, by_name, chart, example, kustomize, notes, of_kind, pod_of
 from support.programs import output
 
 from agent.bounds import ALWAYS, BOUND_BY
@@ -248,6 +248,41 @@ def test_namespaces_of_a_teams_own_need_no_right_over_the_cluster() -> None:
         assert {namespace for _, namespace, _ in objects} == {HOME, "payments", "orders"}
         bindings = of_kind(objects, "RoleBinding")
         assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {HOME}
+
+
+ONE_TEAM = ("--set", "namespaces={payments},heal=true,policy.mode=heal")
+GRANTED = (*ONE_TEAM, "--set", "clusterRead=true")
+
+
+def test_an_admin_can_have_the_chart_read_what_belongs_to_no_namespace() -> None:
+    """As by the component, for the account of this very release; two teams' releases are not in each other's way."""
+    rights = by_name(output("kubectl", "kustomize", K8S / "components" / "observe" / "cluster"))
+    at_home = chart("deployment", (), (), *GRANTED)
+    assert {key: each for key, each in at_home.items() if key[0].startswith("ClusterRole")} == rights
+    elsewhere = chart("deployment", (), (), *GRANTED, "--namespace", "ops")
+    (binding,), (role,) = of_kind(elsewhere, "ClusterRoleBinding"), of_kind(elsewhere, "ClusterRole")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": HOME, "namespace": "ops"}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"] not in {name for _, _, name in rights}
+    assert role["rules"] == of_kind(rights, "ClusterRole")[0]["rules"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "unsaid"),
+    [
+        ((), ["heals nothing: set heal=true"], ["may heal", "clusterRead"]),
+        (("--set", "heal=true"), ["heals nothing: its policy says mode: observe"], ["may heal", "clusterRead"]),
+        (("--set", "heal=true,policy.mode=heal"), ["may heal"], ["clusterRead", "nothing"]),
+        (ONE_TEAM, ["nothing is healed", "clusterRead=true", "apply -k k8s/components/observe/cluster"], ["may heal"]),
+        ((*ONE_TEAM, "--namespace", "ops"), ["--serviceaccount=ops:secret-drift-agent"], ["may heal"]),
+        ((*GRANTED, "--namespace", "ops"), ["may heal", "No ValidatingAdmissionPolicy"], ["clusterRead", "nothing"]),
+    ],
+    ids=["observe", "right-alone", "heal", "blind", "elsewhere", "granted"],
+)
+def test_the_notes_say_what_this_release_will_do(values: tuple[str, ...], said: list[str], unsaid: list[str]) -> None:
+    """Whether it heals, and if not, what is missing for it: who reads `may heal` can rely on it."""
+    told = notes(*values)
+    assert [each for each in said if each not in told] == []
+    assert [each for each in unsaid if each in told] == []
 
 
 def test_each_right_to_write_comes_with_its_bounds() -> None:

@@ -16,9 +16,9 @@ app.kubernetes.io/component: {{ eq .Values.shape "deployment" | ternary "run" "o
 {{ if hasSuffix "m" . }}{{ mul 60 (trimSuffix "m" . | int) }}{{ else }}{{ trimSuffix "s" . }}{{ end }}
 {{- end -}}
 
-{{- /* One component's rights: a ClusterRole, or a Role in each namespace, and its binding. */ -}}
+{{- /* One component's rights: a ClusterRole, or a Role in each namespace, and its binding. whole: a ClusterRole in any case. */ -}}
 {{- define "agent.rights" -}}
-{{- $places := .root.Values.namespaces | default (list "") -}}
+{{- $places := ternary (list) .root.Values.namespaces (default false .whole) | default (list "") -}}
 {{- range $place := $places }}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ if $place }}Role{{ else }}ClusterRole{{ end }}
