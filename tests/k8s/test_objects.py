@@ -185,6 +185,25 @@ def test_each_replica_is_scraped_by_the_names_that_the_pods_have(how: str) -> No
     assert endpoint["authorization"] == {"type": "Bearer", "credentials": {"name": "metrics-token", "key": "token"}}
 
 
+def test_azures_prometheus_finds_monitors_of_its_own_group() -> None:
+    """With the limits without which it drops what it reads, and without a kind that its clusters do not know."""
+    objects = kustomize("deployment", ("monitoring", "monitoring-azure"))
+    (monitor,) = of_kind(objects, "PodMonitor", "ServiceMonitor")
+    assert monitor["apiVersion"] == "azmonitoring.coreos.com/v1"
+    assert {"labelLimit", "labelNameLengthLimit", "labelValueLengthLimit"} <= set(monitor["spec"])
+    assert not [each for each in objects.values() if each["apiVersion"].startswith("monitoring.coreos.com")]
+
+
+@pytest.mark.parametrize("interval", ["1s", "9s", "30s", "1m"])
+@pytest.mark.parametrize("kind", ["podMonitor", "serviceMonitor"])
+def test_a_scrape_is_given_up_before_the_next_one(interval: str, kind: str) -> None:
+    """A timeout longer than the interval makes the operator refuse the monitor as a whole."""
+    objects = chart("deployment", (), (), "--set", f"monitoring.{kind}=true,monitoring.interval={interval}")
+    (monitor,) = of_kind(objects, "PodMonitor", "ServiceMonitor")
+    (endpoint,) = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+    assert _seconds(endpoint["scrapeTimeout"]) == min(10, _seconds(endpoint["interval"]))
+
+
 def test_a_pushgateway_is_reached_and_its_url_is_never_invented(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

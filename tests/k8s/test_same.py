@@ -55,6 +55,7 @@ def test_both_know_workload_identity(shape: str) -> None:
 
 
 SECURED = ("--set", "metrics.tlsSecret=metrics-tls", "--set", "metrics.tokenSecret=metrics-token")
+AZURE = ("--set", "monitoring.apiGroup=azmonitoring.coreos.com")
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,26 @@ SECURED = ("--set", "metrics.tlsSecret=metrics-tls", "--set", "metrics.tokenSecr
         (("monitoring", "metrics-tls", "metrics-token"), ("--set", "monitoring.podMonitor=true", *SECURED)),
         (("monitoring-service", "metrics-tls", "metrics-token"), ("--set", "monitoring.serviceMonitor=true", *SECURED)),
         (("monitoring", "metrics-token"), ("--set", "monitoring.podMonitor=true", *SECURED[2:])),
+        (("monitoring", "monitoring-azure"), ("--set", "monitoring.podMonitor=true", *AZURE)),
+        (
+            ("monitoring-service", "metrics-tls", "monitoring-azure"),
+            ("--set", "monitoring.serviceMonitor=true", *SECURED[:2], *AZURE),
+        ),
     ],
-    ids=["pods", "service", "in-place", "secured", "pods-secured", "service-secured", "token"],
+    ids=[
+        "pods",
+        "service",
+        "in-place",
+        "secured",
+        "pods-secured",
+        "service-secured",
+        "token",
+        "azure-pods",
+        "azure-service",
+    ],
 )
 def test_both_know_how_the_agent_is_scraped(components: tuple[str, ...], values: tuple[str, ...]) -> None:
-    """By a PodMonitor or by a ServiceMonitor, never by both; in the clear, over TLS, and with a token."""
+    """By a PodMonitor or by a ServiceMonitor, never by both; in the clear, over TLS, with a token, and by Azure's."""
     by_kustomize = _scraped(kustomize("deployment", components))
     assert _scraped(chart("deployment", (), (), *values)) == by_kustomize
     monitors = {kind for kind, _, _ in by_kustomize if kind.endswith("Monitor")}
