@@ -185,6 +185,21 @@ def test_each_replica_is_scraped_by_the_names_that_the_pods_have(how: str) -> No
     assert endpoint["authorization"] == {"type": "Bearer", "credentials": {"name": "metrics-token", "key": "token"}}
 
 
+def test_an_agent_in_another_namespace_is_scraped_by_its_name_there() -> None:
+    """By the patch of the page with kustomize, by itself with the chart; account and rights move along."""
+    secured = ("--set", "monitoring.podMonitor=true,metrics.tlsSecret=metrics-tls", "--namespace", "ops")
+    for objects in (
+        kustomize("deployment", ("monitoring", "metrics-tls"), own=example("another namespace")),
+        chart("deployment", (), (), *secured),
+    ):
+        (monitor,) = of_kind(objects, "PodMonitor")
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["tlsConfig"]["serverName"] == f"{HOME}.ops.svc"
+        bindings = of_kind(objects, "RoleBinding", "ClusterRoleBinding")
+        assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"ops"}
+        assert HOME not in {namespace for _, namespace, _ in objects}
+
+
 def test_azures_prometheus_finds_monitors_of_its_own_group() -> None:
     """With the limits without which it drops what it reads, and without a kind that its clusters do not know."""
     objects = kustomize("deployment", ("monitoring", "monitoring-azure"))
