@@ -17,6 +17,8 @@ K8S = Path(__file__).parents[2] / "k8s"
 _PAGE = K8S / "README.md"
 HOME = "secret-drift-agent"
 IMAGE, TAG = "registry.example.com/secret-drift-agent", "1.2.3"
+CLIENT = "11111111-2222-3333-4444-555555555555"
+"""The id of an Azure identity."""
 SHAPES = ("deployment", "cronjob")
 STEPS: dict[str, tuple[str, ...]] = {
     "observe": (),

@@ -246,6 +246,44 @@ def test_a_pushgateway_is_reached_and_its_url_is_never_invented(
     assert network["spec"]["policyTypes"] == ["Egress"]
 
 
+MORE = """
+managedIdentity: {enabled: true}
+networkPolicy: {extraEgress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{protocol: TCP, port: 3128}]}]}
+podLabels: {team: platform}
+podAnnotations: {note: "1"}
+affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}}
+priorityClassName: high
+tolerations: [{key: system, operator: Exists}]
+extraEnv: [{name: HTTPS_PROXY, value: "http://proxy:3128"}]
+extraEnvFrom: [{configMapRef: {name: proxy}}]
+extraVolumes: [{name: authorities, configMap: {name: authorities}}]
+extraVolumeMounts: [{name: authorities, mountPath: /etc/authorities, readOnly: true}]
+"""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_cluster_asks_of_its_pods_can_be_added(shape: str, tmp_path: Path) -> None:
+    """A proxy and its way out, authorities, labels, where pods may run: beside what is there, not in its place."""
+    (tmp_path / "values.yaml").write_text(MORE)
+    objects, plain = chart(shape, (), (), "--values", str(tmp_path / "values.yaml")), chart(shape)
+    for each in objects.values():
+        kubernetes_validate.validate(each, VERSION, strict=True)
+    pod, before = pod_of(objects), pod_of(plain)
+    assert pod["metadata"] == {
+        "labels": {**before["metadata"]["labels"], "team": "platform"}, "annotations": {"note": "1"},
+    }  # fmt: skip
+    assert (pod["spec"]["priorityClassName"], *pod["spec"]["affinity"]) == ("high", "nodeAffinity")
+    (container,), (container_before,) = pod["spec"]["containers"], before["spec"]["containers"]
+    assert container["env"] == [*container_before["env"], {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    assert container["envFrom"] == [{"configMapRef": {"name": "proxy"}}]
+    assert [each["name"] for each in pod["spec"]["volumes"]] == ["policy", "authorities"]
+    assert [each["mountPath"] for each in container["volumeMounts"]][1:] == ["/etc/authorities"]
+    (policy,), (policy_before,) = of_kind(objects, "NetworkPolicy"), of_kind(plain, "NetworkPolicy")
+    added = policy["spec"]["egress"][len(policy_before["spec"]["egress"]) :]
+    assert [port["port"] for rule in added for port in rule["ports"]] == [80, 3128]
+    assert not of_kind(chart(shape, (), (), "--set", "networkPolicy.enabled=false"), "NetworkPolicy")
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_observe_writes_nothing_beyond_its_own_namespace(shape: str) -> None:
     """Without a component that heals, every right outside of the agent's namespace is one to read."""

@@ -6,12 +6,11 @@ import json
 
 import pytest
 import yaml
-from k8s.rendered import IMAGE, SHAPES, STEPS, TAG, Object, Objects, chart, kustomize, of_kind, pod_of
+from k8s.rendered import CLIENT, IMAGE, SHAPES, STEPS, TAG, Object, Objects, chart, example, kustomize, of_kind, pod_of
 from support.dashboards import NAMES, dashboard
 
 from k8s.monitoring.alerts import ALERTS
 
-CLIENT = "11111111-2222-3333-4444-555555555555"
 KEPT_BY_KUBECTL = 256 * 1024
 """Bytes of the annotation in which ``kubectl apply`` keeps what it has applied."""
 
@@ -52,6 +51,19 @@ def test_both_know_workload_identity(shape: str) -> None:
     account["metadata"]["annotations"]["azure.workload.identity/client-id"] = CLIENT
     assert _comparable(by_chart) == _comparable(by_kustomize)
     assert pod_of(by_chart)["metadata"]["labels"]["azure.workload.identity/use"] == "true"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_know_a_managed_identity(shape: str) -> None:
+    """The pods are let out to the nodes' metadata service; of several identities one is named, by the page's patch."""
+    let_out = chart(shape, (), (), "--set", "managedIdentity.enabled=true")
+    assert _comparable(let_out) == _comparable(kustomize(shape, ("managed-identity",)))
+    named = chart(shape, (), (), "--set", f"managedIdentity.enabled=true,managedIdentity.clientId={CLIENT}")
+    patch = example("one of several identities")
+    if shape == "cronjob":
+        patch = patch.replace("Deployment", "CronJob").replace("/spec/template", "/spec/jobTemplate/spec/template")
+    assert _comparable(named) == _comparable(kustomize(shape, ("managed-identity",), own=patch))
+    assert {"name": "AZURE_CLIENT_ID", "value": CLIENT} in pod_of(named)["spec"]["containers"][0]["env"]
 
 
 SECURED = ("--set", "metrics.tlsSecret=metrics-tls", "--set", "metrics.tokenSecret=metrics-token")

@@ -10,7 +10,7 @@ from textwrap import indent
 
 import jsonschema
 import pytest
-from k8s.rendered import K8S
+from k8s.rendered import CLIENT, K8S
 from support.programs import program
 
 import agent.policy
@@ -46,6 +46,10 @@ def _refused(*values: str, told: Path | None = None) -> str:
         (("pushgateway=null",), "missing property 'pushgateway'"),
         (("workloadIdentity=null",), "missing property 'workloadIdentity'"),
         (("monitoring.runbooks=null",), "at '/monitoring': missing property 'runbooks'"),
+        (("networkPolicy=false",), "at '/networkPolicy': got boolean, want object"),
+        (("networkPolicy=null", "managedIdentity=null"), "missing properties 'managedIdentity', 'networkPolicy'"),
+        (("networkPolicy.extraEgress[0].port=80",), "at '/networkPolicy/extraEgress/0'"),
+        (("extraEnv[0].name=A", "extraEnv[0].value=1"), "at '/extraEnv/0/value': got number, want string"),
         (("replicas=null",), "missing property 'replicas'"),
         (("policy=null",), "missing property 'policy'"),
         (("policy.mode=haul",), "at '/policy/mode': value must be one of 'observe', 'heal'"),
@@ -70,6 +74,9 @@ def test_the_schema_refuses_a_value_by_its_name(values: tuple[str, ...], said: s
         (("shape=cronjob", "metrics.tlsSecret=x"), "metrics.tlsSecret needs shape: deployment"),
         (("pushgateway.url=http://gateway",), "pushgateway.url needs shape: cronjob"),
         (("pushgateway.tokenSecret=token",), "pushgateway.tokenSecret needs shape: cronjob"),
+        (("workloadIdentity.enabled=true", "managedIdentity.enabled=true"), "name two identities"),
+        ((f"managedIdentity.clientId={CLIENT}",), "is read with managedIdentity.enabled=true only"),
+        ((r"podLabels.app\.kubernetes\.io/name=x",), "podLabels may not hold app.kubernetes.io/name"),
         (("extraArgs={--port=9}",), "extraArgs may not hold --port: probes"),
         (("extraArgs={--hos,::}",), "extraArgs may not hold --host"),
         (("extraArgs={--policy,x}",), "extraArgs may not hold --policy: use the value policy"),
@@ -101,7 +108,7 @@ def test_every_mistake_is_told_at_once() -> None:
         ("schedule=@daily",),
         ("extraArgs={--log-level=debug,--vault-credential=cli}",),
         ("pushgateway.url=null", "metrics.tokenSecret=null", "monitoring.labels=null", "policy.mode=null"),
-        ("heal=null", "networkPolicy=null", "namespaces=null", "extraArgs=null", "resources=null", "tolerations=null"),
+        ("heal=null", "podLabels=null", "namespaces=null", "extraArgs=null", "resources=null", "tolerations=null"),
     ],
 )
 def test_what_can_be_meant_is_taken(values: tuple[str, ...]) -> None:

@@ -78,6 +78,16 @@ subjects:
 {{- if .Values.workloadIdentity.enabled }}
 azure.workload.identity/use: "true"
 {{- end }}
+{{- with .Values.podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "agent.podMetadata" -}}
+labels: {{- include "agent.podLabels" . | nindent 2 }}
+{{- with .Values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "agent.podSpec" -}}
@@ -99,6 +109,12 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with .Values.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 volumes:
   - name: policy
     configMap: {name: secret-drift-agent-policy}
@@ -117,6 +133,9 @@ volumes:
 {{- with .Values.pushgateway.tokenSecret }}
   - name: pushgateway-token
     secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -138,6 +157,18 @@ env:
   - name: SECRET_DRIFT_PUSH_GROUP
     value: {{ . | quote }}
 {{- end }}
+{{- if .Values.managedIdentity.enabled }}
+{{- with .Values.managedIdentity.clientId }}
+  - name: AZURE_CLIENT_ID
+    value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.extraEnvFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
 resources: {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -156,5 +187,8 @@ volumeMounts:
 {{- end }}
 {{- if .Values.pushgateway.tokenSecret }}
   - {name: pushgateway-token, mountPath: /etc/pushgateway-token, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
