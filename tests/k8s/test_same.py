@@ -49,6 +49,8 @@ def test_both_know_workload_identity(shape: str) -> None:
     by_kustomize = kustomize(shape, ("heal", "workload-identity"))
     (account,) = of_kind(by_kustomize, "ServiceAccount")
     account["metadata"]["annotations"]["azure.workload.identity/client-id"] = CLIENT
+    annotations = pod_of(by_chart)["metadata"].pop("annotations")
+    assert annotations == {"secret-drift-agent/client-id": CLIENT}, "another identity makes other pods, which read it"
     assert _comparable(by_chart) == _comparable(by_kustomize)
     assert pod_of(by_chart)["metadata"]["labels"]["azure.workload.identity/use"] == "true"
 

@@ -85,8 +85,14 @@ azure.workload.identity/use: "true"
 
 {{- define "agent.podMetadata" -}}
 labels: {{- include "agent.podLabels" . | nindent 2 }}
-{{- with .Values.podAnnotations }}
-annotations: {{- toYaml . | nindent 2 }}
+{{- if or .Values.podAnnotations .Values.workloadIdentity.enabled }}
+annotations:
+  {{- if .Values.workloadIdentity.enabled }}
+  secret-drift-agent/client-id: {{ .Values.workloadIdentity.clientId }}  # pods learn of another id when they start, only
+  {{- end }}
+  {{- with .Values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
