@@ -35,7 +35,7 @@ test-crashes: $(READY) ## S29 at length: the agent is killed around each single 
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/scenarios/test_s29_crashes.py --every-call $(ARGS)
 
 # What the manifests are worth is judged by a real API server.
-INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_install.py test_examples.py)
+INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_install.py test_upkeep.py test_examples.py)
 
 test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
