@@ -35,7 +35,7 @@ test-crashes: $(READY) ## S29 at length: the agent is killed around each single 
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/scenarios/test_s29_crashes.py --every-call $(ARGS)
 
 # What the manifests are worth is judged by a real API server.
-INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_install.py test_examples.py)
+INSTALLED = $(addprefix tests/k8s/,test_admission.py test_observe.py test_install.py test_upkeep.py test_examples.py)
 
 test-cluster: $(READY) ## contracts and scenarios on a real etcd, API server and controllers; needs Go
 	@PYTHONPATH=tests $(BIN)/python -m support.controlplane build
@@ -54,9 +54,10 @@ lint: $(READY) ## lint, format, types, direction of imports, freshness of the lo
 	$(BIN)/python .ci/locks.py check
 	$(BIN)/hadolint Dockerfile
 
-monitoring: $(READY) ## writes the alert rules anew, from k8s/monitoring/alerts.py, and the dashboards, from grafana/
+monitoring: $(READY) ## writes alert rules (k8s/monitoring/alerts.py), dashboards (grafana/) and the chart's schema (k8s/schema) anew
 	@$(BIN)/python -m k8s.monitoring.build $(ARGS)
 	@$(BIN)/python -m grafana.build $(ARGS)
+	@$(BIN)/python -m k8s.schema.build $(filter --check,$(ARGS))
 
 bench: $(READY) ## measures speed and size with 10,000 chains; writes build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +14,11 @@ import yaml
 from support.programs import output
 
 K8S = Path(__file__).parents[2] / "k8s"
+_PAGE = K8S / "README.md"
 HOME = "secret-drift-agent"
 IMAGE, TAG = "registry.example.com/secret-drift-agent", "1.2.3"
+CLIENT = "11111111-2222-3333-4444-555555555555"
+"""The id of an Azure identity."""
 SHAPES = ("deployment", "cronjob")
 STEPS: dict[str, tuple[str, ...]] = {
     "observe": (),
@@ -28,9 +32,18 @@ Objects = dict[tuple[str, str, str], Object]
 """By (kind, namespace or empty, name)."""
 
 
-def kustomize(shape: str, components: tuple[str, ...] = (), namespaces: tuple[str, ...] = ()) -> Objects:
-    """An overlay with components, by a kustomization of the user's; in these namespaces alone, where there are any."""
-    return by_name(_kustomized(shape, components, namespaces))
+def kustomize(shape: str, components: tuple[str, ...] = (), namespaces: tuple[str, ...] = (), own: str = "") -> Objects:
+    """An overlay with components, by a kustomization of the user's; in these namespaces alone, where there are any.
+
+    ``own``: YAML with more fields of that kustomization.
+    """
+    return by_name(_kustomized(shape, components, namespaces, own))
+
+
+def example(title: str) -> str:
+    """The block of YAML in k8s/README.md whose first line is this comment."""
+    (found,) = re.findall(rf"^```yaml\n# {re.escape(title)}\n(.*?)^```", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return str(found)
 
 
 def chart(shape: str, components: tuple[str, ...] = (), namespaces: tuple[str, ...] = (), *more: str) -> Objects:
@@ -38,8 +51,15 @@ def chart(shape: str, components: tuple[str, ...] = (), namespaces: tuple[str, .
     return by_name(_templated(shape, components, namespaces, *more))
 
 
+def notes(*more: str) -> str:
+    """What helm tells whoever installs the chart with these arguments, in one line."""
+    image = ("--set", f"image.repository={IMAGE},image.tag={TAG}")
+    told = output("helm", "install", "any", K8S / "chart", "--namespace", HOME, "--dry-run=client", *image, *more)
+    return " ".join(told.partition("\nNOTES:\n")[2].split())
+
+
 @functools.cache
-def _kustomized(shape: str, components: tuple[str, ...], namespaces: tuple[str, ...]) -> str:
+def _kustomized(shape: str, components: tuple[str, ...], namespaces: tuple[str, ...], own: str) -> str:
     with TemporaryDirectory(prefix="kustomize-") as directory:
         place = Path(directory).resolve()
         resources = [_from(place, "overlays", shape)]
@@ -53,6 +73,7 @@ def _kustomized(shape: str, components: tuple[str, ...], namespaces: tuple[str, 
             resources=resources,
             components=[_from(place, "components", component) for component in named],
             images=[{"name": HOME, "newName": IMAGE, "newTag": TAG}],
+            **(yaml.safe_load(own) or {}),
         )
         return output("kubectl", "kustomize", place)
 

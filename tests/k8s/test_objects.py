@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
-from k8s.rendered import HOME, K8S, SHAPES, STEPS, by_name, chart, kustomize, of_kind, pod_of
+from k8s.rendered import HOME, K8S, SHAPES, STEPS, Objects, by_name, chart, example, kustomize, notes, of_kind, pod_of
 from support.programs import output
 
 from agent.bounds import ALWAYS, BOUND_BY
@@ -74,15 +75,28 @@ def _labels(objects: dict[tuple[str, str, str], dict[str, dict[str, dict[str, st
     return objects["Namespace", "", HOME]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
 
 
-def test_a_run_ends_before_its_job_is_ended() -> None:
+@pytest.mark.parametrize(
+    ("objects", "deadline"),
+    [
+        (lambda: kustomize("cronjob"), 300),
+        (lambda: kustomize("cronjob", own=example("a longer deadline")), 900),
+        (lambda: chart("cronjob"), 300),
+        (lambda: chart("cronjob", (), (), "--set", "deadline=15m"), 900),
+        (lambda: chart("cronjob", (), (), "--set", "deadline=90s"), 90),
+    ],
+    ids=["kustomize", "patched", "chart", "minutes", "seconds"],
+)
+def test_a_run_ends_before_its_job_is_ended(objects: Callable[[], Objects], deadline: int) -> None:
     """The deadline of `once` is sooner than the Job's, by the time that starting and writing the ledger may take; and
     no second run begins beside it or after it."""
-    (job,) = of_kind(kustomize("cronjob"), "CronJob")
-    (container,) = pod_of(kustomize("cronjob"))["spec"]["containers"]
+    made = objects()
+    (job,) = of_kind(made, "CronJob")
+    (container,) = pod_of(made)["spec"]["containers"]
     arguments = parser().parse_args(container["args"])
-    grace = pod_of(kustomize("cronjob"))["spec"]["terminationGracePeriodSeconds"]
+    grace = pod_of(made)["spec"]["terminationGracePeriodSeconds"]
     inner = job["spec"]["jobTemplate"]["spec"]
-    assert inner["activeDeadlineSeconds"] >= arguments.deadline + grace
+    assert arguments.deadline == deadline
+    assert inner["activeDeadlineSeconds"] == deadline + 120 >= deadline + grace
     assert inner["backoffLimit"] == 0
     assert job["spec"]["concurrencyPolicy"] == "Forbid"
 
@@ -104,7 +118,8 @@ def test_one_leads_and_one_stands_by() -> None:
     objects = kustomize("deployment")
     (deployment,), (budget,) = of_kind(objects, "Deployment"), of_kind(objects, "PodDisruptionBudget")
     assert deployment["spec"]["replicas"] == 2
-    assert budget["spec"]["minAvailable"] == 1
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert "minAvailable" not in budget["spec"], "of a single replica no node could be drained"
     assert budget["spec"]["selector"] == deployment["spec"]["selector"]
     assert deployment["spec"]["strategy"] == {"type": "RollingUpdate"}
     (spread,) = pod_of(objects)["spec"]["topologySpreadConstraints"]
@@ -170,6 +185,40 @@ def test_each_replica_is_scraped_by_the_names_that_the_pods_have(how: str) -> No
     assert endpoint["authorization"] == {"type": "Bearer", "credentials": {"name": "metrics-token", "key": "token"}}
 
 
+def test_an_agent_in_another_namespace_is_scraped_by_its_name_there() -> None:
+    """By the patch of the page with kustomize, by itself with the chart; account and rights move along."""
+    secured = ("--set", "monitoring.podMonitor=true,metrics.tlsSecret=metrics-tls", "--namespace", "ops")
+    for objects in (
+        kustomize("deployment", ("monitoring", "metrics-tls"), own=example("another namespace")),
+        chart("deployment", (), (), *secured),
+    ):
+        (monitor,) = of_kind(objects, "PodMonitor")
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["tlsConfig"]["serverName"] == f"{HOME}.ops.svc"
+        bindings = of_kind(objects, "RoleBinding", "ClusterRoleBinding")
+        assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {"ops"}
+        assert HOME not in {namespace for _, namespace, _ in objects}
+
+
+def test_azures_prometheus_finds_monitors_of_its_own_group() -> None:
+    """With the limits without which it drops what it reads, and without a kind that its clusters do not know."""
+    objects = kustomize("deployment", ("monitoring", "monitoring-azure"))
+    (monitor,) = of_kind(objects, "PodMonitor", "ServiceMonitor")
+    assert monitor["apiVersion"] == "azmonitoring.coreos.com/v1"
+    assert {"labelLimit", "labelNameLengthLimit", "labelValueLengthLimit"} <= set(monitor["spec"])
+    assert not [each for each in objects.values() if each["apiVersion"].startswith("monitoring.coreos.com")]
+
+
+@pytest.mark.parametrize("interval", ["1s", "9s", "30s", "1m"])
+@pytest.mark.parametrize("kind", ["podMonitor", "serviceMonitor"])
+def test_a_scrape_is_given_up_before_the_next_one(interval: str, kind: str) -> None:
+    """A timeout longer than the interval makes the operator refuse the monitor as a whole."""
+    objects = chart("deployment", (), (), "--set", f"monitoring.{kind}=true,monitoring.interval={interval}")
+    (monitor,) = of_kind(objects, "PodMonitor", "ServiceMonitor")
+    (endpoint,) = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+    assert _seconds(endpoint["scrapeTimeout"]) == min(10, _seconds(endpoint["interval"]))
+
+
 def test_a_pushgateway_is_reached_and_its_url_is_never_invented(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +244,44 @@ def test_a_pushgateway_is_reached_and_its_url_is_never_invented(
     kubernetes_validate.validate(network, VERSION, strict=True)
     assert network["spec"]["podSelector"]["matchLabels"].items() <= pod_of(objects)["metadata"]["labels"].items()
     assert network["spec"]["policyTypes"] == ["Egress"]
+
+
+MORE = """
+managedIdentity: {enabled: true}
+networkPolicy: {extraEgress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{protocol: TCP, port: 3128}]}]}
+podLabels: {team: platform}
+podAnnotations: {note: "1"}
+affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: []}}
+priorityClassName: high
+tolerations: [{key: system, operator: Exists}]
+extraEnv: [{name: HTTPS_PROXY, value: "http://proxy:3128"}]
+extraEnvFrom: [{configMapRef: {name: proxy}}]
+extraVolumes: [{name: authorities, configMap: {name: authorities}}]
+extraVolumeMounts: [{name: authorities, mountPath: /etc/authorities, readOnly: true}]
+"""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_cluster_asks_of_its_pods_can_be_added(shape: str, tmp_path: Path) -> None:
+    """A proxy and its way out, authorities, labels, where pods may run: beside what is there, not in its place."""
+    (tmp_path / "values.yaml").write_text(MORE)
+    objects, plain = chart(shape, (), (), "--values", str(tmp_path / "values.yaml")), chart(shape)
+    for each in objects.values():
+        kubernetes_validate.validate(each, VERSION, strict=True)
+    pod, before = pod_of(objects), pod_of(plain)
+    assert pod["metadata"] == {
+        "labels": {**before["metadata"]["labels"], "team": "platform"}, "annotations": {"note": "1"},
+    }  # fmt: skip
+    assert (pod["spec"]["priorityClassName"], *pod["spec"]["affinity"]) == ("high", "nodeAffinity")
+    (container,), (container_before,) = pod["spec"]["containers"], before["spec"]["containers"]
+    assert container["env"] == [*container_before["env"], {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    assert container["envFrom"] == [{"configMapRef": {"name": "proxy"}}]
+    assert [each["name"] for each in pod["spec"]["volumes"]] == ["policy", "authorities"]
+    assert [each["mountPath"] for each in container["volumeMounts"]][1:] == ["/etc/authorities"]
+    (policy,), (policy_before,) = of_kind(objects, "NetworkPolicy"), of_kind(plain, "NetworkPolicy")
+    added = policy["spec"]["egress"][len(policy_before["spec"]["egress"]) :]
+    assert [port["port"] for rule in added for port in rule["ports"]] == [80, 3128]
+    assert not of_kind(chart(shape, (), (), "--set", "networkPolicy.enabled=false"), "NetworkPolicy")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -233,6 +320,41 @@ def test_namespaces_of_a_teams_own_need_no_right_over_the_cluster() -> None:
         assert {namespace for _, namespace, _ in objects} == {HOME, "payments", "orders"}
         bindings = of_kind(objects, "RoleBinding")
         assert {subject["namespace"] for binding in bindings for subject in binding["subjects"]} == {HOME}
+
+
+ONE_TEAM = ("--set", "namespaces={payments},heal=true,policy.mode=heal")
+GRANTED = (*ONE_TEAM, "--set", "clusterRead=true")
+
+
+def test_an_admin_can_have_the_chart_read_what_belongs_to_no_namespace() -> None:
+    """As by the component, for the account of this very release; two teams' releases are not in each other's way."""
+    rights = by_name(output("kubectl", "kustomize", K8S / "components" / "observe" / "cluster"))
+    at_home = chart("deployment", (), (), *GRANTED)
+    assert {key: each for key, each in at_home.items() if key[0].startswith("ClusterRole")} == rights
+    elsewhere = chart("deployment", (), (), *GRANTED, "--namespace", "ops")
+    (binding,), (role,) = of_kind(elsewhere, "ClusterRoleBinding"), of_kind(elsewhere, "ClusterRole")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": HOME, "namespace": "ops"}]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"] not in {name for _, _, name in rights}
+    assert role["rules"] == of_kind(rights, "ClusterRole")[0]["rules"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said", "unsaid"),
+    [
+        ((), ["heals nothing: set heal=true"], ["may heal", "clusterRead"]),
+        (("--set", "heal=true"), ["heals nothing: its policy says mode: observe"], ["may heal", "clusterRead"]),
+        (("--set", "heal=true,policy.mode=heal"), ["may heal"], ["clusterRead", "nothing"]),
+        (ONE_TEAM, ["nothing is healed", "clusterRead=true", "apply -k k8s/components/observe/cluster"], ["may heal"]),
+        ((*ONE_TEAM, "--namespace", "ops"), ["--serviceaccount=ops:secret-drift-agent"], ["may heal"]),
+        ((*GRANTED, "--namespace", "ops"), ["may heal", "No ValidatingAdmissionPolicy"], ["clusterRead", "nothing"]),
+    ],
+    ids=["observe", "right-alone", "heal", "blind", "elsewhere", "granted"],
+)
+def test_the_notes_say_what_this_release_will_do(values: tuple[str, ...], said: list[str], unsaid: list[str]) -> None:
+    """Whether it heals, and if not, what is missing for it: who reads `may heal` can rely on it."""
+    told = notes(*values)
+    assert [each for each in said if each not in told] == []
+    assert [each for each in unsaid if each in told] == []
 
 
 def test_each_right_to_write_comes_with_its_bounds() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import trustme
 from support.monitoring import Gateway, lint, pushgateway
 from support.processes import Result
@@ -20,6 +22,9 @@ NS, APP, HOME = "shop", "backend", "secret-drift-agent"
 JOB = {"job": "secret-drift-agent-once", "agent_namespace": HOME}
 DRIFT = "secret_drift_drift"
 ONCE = "secret_drift_once_"
+
+
+PAGE = Path(__file__).parents[2] / "k8s" / "README.md"
 
 
 @pytest.fixture
@@ -206,6 +211,16 @@ def test_a_halt_is_told_by_each_run_until_it_ends(s: Scenario, gateway: Gateway)
     s.ready(NS, APP)
     assert once(s, gateway).code == 0
     assert "secret_drift_halted" not in gateway.group(**JOB)
+
+
+def test_a_cronjob_that_is_gone_need_not_be_paged_for(s: Scenario, gateway: Gateway) -> None:
+    """Its groups stay at the gateway until somebody deletes them, as the page of the manifests tells how."""
+    assert once(s, gateway).code == 0
+    assert once(s, gateway, "--push-group", "east").code == 0
+    (path,) = re.findall(r"curl -X DELETE http://[^/\s]+(/\S+)", PAGE.read_text())
+    for left, end in ((1, ""), (0, "/group/east")):
+        requests.delete(gateway.url + path + end, timeout=10).raise_for_status()
+        assert len(gateway.groups()) == left
 
 
 def test_a_gateway_that_speaks_tls(s: Scenario, tmp_path: Path) -> None:

@@ -11,9 +11,14 @@ app.kubernetes.io/component: {{ eq .Values.shape "deployment" | ternary "run" "o
 {{ .Values.image.repository }}{{ with .Values.image.tag }}:{{ . }}{{ end }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
-{{- /* One component's rights: a ClusterRole, or a Role in each namespace, and its binding. */ -}}
+{{- /* A duration of the schema, 90s or 5m, in seconds. */ -}}
+{{- define "agent.seconds" -}}
+{{ if hasSuffix "m" . }}{{ mul 60 (trimSuffix "m" . | int) }}{{ else }}{{ trimSuffix "s" . }}{{ end }}
+{{- end -}}
+
+{{- /* One component's rights: a ClusterRole, or a Role in each namespace, and its binding. whole: a ClusterRole in any case. */ -}}
 {{- define "agent.rights" -}}
-{{- $places := .root.Values.namespaces | default (list "") -}}
+{{- $places := ternary (list) .root.Values.namespaces (default false .whole) | default (list "") -}}
 {{- range $place := $places }}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: {{ if $place }}Role{{ else }}ClusterRole{{ end }}
@@ -73,6 +78,22 @@ subjects:
 {{- if .Values.workloadIdentity.enabled }}
 azure.workload.identity/use: "true"
 {{- end }}
+{{- with .Values.podLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "agent.podMetadata" -}}
+labels: {{- include "agent.podLabels" . | nindent 2 }}
+{{- if or .Values.podAnnotations .Values.workloadIdentity.enabled }}
+annotations:
+  {{- if .Values.workloadIdentity.enabled }}
+  secret-drift-agent/client-id: {{ .Values.workloadIdentity.clientId }}  # pods learn of another id when they start, only
+  {{- end }}
+  {{- with .Values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "agent.podSpec" -}}
@@ -94,6 +115,12 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 {{- with .Values.tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 volumes:
   - name: policy
     configMap: {name: secret-drift-agent-policy}
@@ -112,6 +139,9 @@ volumes:
 {{- with .Values.pushgateway.tokenSecret }}
   - name: pushgateway-token
     secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
@@ -133,6 +163,18 @@ env:
   - name: SECRET_DRIFT_PUSH_GROUP
     value: {{ . | quote }}
 {{- end }}
+{{- if .Values.managedIdentity.enabled }}
+{{- with .Values.managedIdentity.clientId }}
+  - name: AZURE_CLIENT_ID
+    value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.extraEnvFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
 resources: {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -151,5 +193,8 @@ volumeMounts:
 {{- end }}
 {{- if .Values.pushgateway.tokenSecret }}
   - {name: pushgateway-token, mountPath: /etc/pushgateway-token, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
