@@ -179,6 +179,7 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     blocked_until: float = 0.0  # the API server asked to come back later
     blocked: str = ""
     blocked_detail: str = ""
+    lasting: bool = False  # and no time that passes helps: it is asked again, and a person has to do something
 
     @property
     def in_flight(self) -> bool:

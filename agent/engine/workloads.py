@@ -15,6 +15,7 @@ from agent.diagnose import sources as source_events
 from agent.diagnose.containers import excluded, lacking
 from agent.diagnose.view import ChainReport
 from agent.engine import campaign
+from agent.engine.budgets import refused_by
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.healkey import awaits_pod, followed, heal_key, is_excluded
@@ -263,8 +264,11 @@ class Workloads:
         context, key = self.context, case.key
         if isinstance(decision, Refuse):
             context.refuse(decision.refusal)
-            if decision.refusal.until is not None:
-                context.timers.set(key, decision.refusal.until)
+            heal, again = case.heal, decision.refusal.until
+            if heal is not None and heal.lasting and heal.blocked == decision.refusal.reason:
+                again = heal.blocked_until  # nothing but a person's hand ends it, and that is looked for
+            if again is not None:
+                context.timers.set(key, again)
             if decision.refusal.reason == "mid-rollout":
                 context.waits.add(key)
             return False
@@ -336,7 +340,7 @@ class Workloads:
         except EvictionRefused as refused:
             context.step(Step.RECYCLE, "refused", refused.detail)
             self._withdraw(key, {p.uid for p in decision.pods})
-            self._blocked(case, "pod-disruption-budget", *self._budget_words(pod, refused))
+            self._refused(case, pod, refused)
             return False
         except Conflict:
             context.step(Step.RECYCLE, "gone")  # replaced by another of the same name: the one we meant is gone
@@ -372,26 +376,21 @@ class Workloads:
         else:
             self.context.remember_heal(key, replace(heal, batch=(), started=0.0, baseline=0))
 
-    def _budget_words(self, pod: Pod, refused: EvictionRefused) -> tuple[str, float]:
+    def _refused(self, case: RecycleCase, pod: Pod, refused: EvictionRefused) -> None:
         try:
             budgets = [b for b in reader.budgets(self.context.conn, pod.key.namespace) if b.covers(pod)]
         except (ApiProblem, Unreachable, BadAnswer):
             budgets = []
-        names = [budget.key.name for budget in budgets] or list(refused.budgets)
-        if len(names) > 1:
-            text = f"PodDisruptionBudgets {', '.join(names)} cover the pod: the API never evicts it; keep one of them"
-        else:
-            text = f"PodDisruptionBudget {names[0] if names else '(not named)'} allows no eviction now"
-        if not pod.ready and any(b.unhealthy_policy != "AlwaysAllow" for b in budgets):
-            text += "; the pod is not ready anyway: set unhealthyPodEvictionPolicy: AlwaysAllow in it"
-        return text, refused.retry_after or BUDGET_PAUSE
+        why, pause = refused_by(pod, budgets, refused.budgets), refused.retry_after or BUDGET_PAUSE
+        self._blocked(case, "pod-disruption-budget", why.detail, pause, lasting=why.lasting)
 
-    def _blocked(self, case: RecycleCase, reason: str, detail: str, seconds: float) -> None:
+    def _blocked(self, case: RecycleCase, reason: str, detail: str, seconds: float, *, lasting: bool = False) -> None:
         context, key = self.context, case.key
         heal = context.memory.heals.get(key)
         if heal is not None:
-            until = context.now + seconds
-            context.remember_heal(key, replace(heal, blocked=reason, blocked_detail=detail, blocked_until=until))
+            until, why = context.now + seconds, {"blocked": reason, "blocked_detail": detail, "lasting": lasting}
+            context.remember_heal(key, replace(heal, blocked_until=until, **why))
+            context.timers.set(key, until)
             context.world.dirty_workloads.add(key)
 
     def _restart(self, case: RecycleCase, decision: Restart) -> bool:

@@ -224,7 +224,7 @@ def gate_budget(case: RecycleCase) -> Refusal | None:
     heal = case.heal
     if heal is None or not heal.blocked or case.now >= heal.blocked_until:
         return None
-    return _refusal(case, heal.blocked, heal.blocked_detail, heal.blocked_until)
+    return _refusal(case, heal.blocked, heal.blocked_detail, None if heal.lasting else heal.blocked_until)
 
 
 def gate_attempts(case: RecycleCase) -> Refusal | None:

@@ -61,12 +61,13 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
         s.cycles(agent)
 
         assert "backend-budget" in told["event"]
-        assert told["until"]
+        assert "can never allow an eviction: 3 of 3 pods must stay" in told["event"]
+        assert (told["level"], told.get("until")) == ("warning", None)
         assert refusals(agent) == [("recycle", "pod-disruption-budget")]
         assert _tries(s) == 1
         _still_refused(s, agent, "pod-disruption-budget")
         (event,) = s.events(NS, "HealRefused")
-        assert event["involvedObject"]["name"] == "backend"
+        assert (event["involvedObject"]["name"], event["type"]) == ("backend", "Warning")
         assert "backend-budget" in event["message"]
 
         s.hasten(11)
@@ -89,6 +90,26 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
         metrics = s.metrics(agent)
         assert "secret_drift_drift{" not in metrics
         assert "secret_drift_drift_since_timestamp_seconds{" not in metrics
+
+
+def test_s17_who_comes_after_asks_again_what_only_a_person_could_end() -> None:
+    """The agent is started anew while a budget that can never give way is in force; when it is lowered, it is seen."""
+    with Scenario() as s:
+        _world(s, b.budget("backend-budget", NS, "backend", minAvailable=3))
+        s.policy()
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        agent.until(reason="pod-disruption-budget", workload="backend")
+        s.cycles(agent, 1)
+        assert agent.stop().code == 0
+
+        agent = watching(s)
+        assert agent.until(reason="pod-disruption-budget", workload="backend")["level"] == "warning"
+        s.apply(b.budget("backend-budget", NS, "backend", minAvailable=2))
+        s.wait(lambda: _allowed(s, "backend-budget"), why="the budget gives way")
+        s.hasten(11)
+        s.wait(lambda: healed(agent, "backend"), 40, "backend healed")
+        assert len(s.evicted(NS)) == 3
 
 
 def test_s17_two_budgets_over_one_pod_are_both_named() -> None:
