@@ -368,16 +368,21 @@ HEAL = (
 )
 
 _LEADERS = f'secret_drift_last_cycle_timestamp_seconds{{job!="{JOB}"}} and secret_drift_leader == 1'
+_SEEN = f'secret_drift_build_info{{job!="{JOB}"}}'
 _NEVER = "secret_drift_once_exit_code == 1 unless secret_drift_once_last_success_timestamp_seconds"
 
 AGENT = (
     Alert(
         "SecretDriftAgentGone",
         "critical",
-        "absent(secret_drift_build_info)",
-        "No secret-drift-agent is seen by Prometheus",
-        "No process exports its metrics, and none has pushed any: drifts are neither found nor healed, and no other"
-        " alert of it can fire. Look: kubectl -n secret-drift-agent get pods,podmonitors,servicemonitors",
+        # Each place by itself: another cluster's agent, or what a CronJob has pushed once, says nothing of this one.
+        "absent(last_over_time(secret_drift_build_info[1d]))\n"
+        f"or max by (cluster, namespace) (last_over_time({_SEEN}[1d]))\n"
+        f"unless on (cluster, namespace) max by (cluster, namespace) ({_SEEN})",
+        "No secret-drift-agent is seen by Prometheus{{ with $labels.namespace }} in {{ . }}{{ end }}",
+        "No process exports its metrics any more: drifts are neither found nor healed, and no other alert of it can"
+        " fire. Look: kubectl -n {{ with $labels.namespace }}{{ . }}{{ else }}secret-drift-agent{{ end }} get"
+        " pods,podmonitors,servicemonitors",
         hold="10m",
     ),
     Alert(
@@ -481,8 +486,9 @@ AGENT = (
         "max by (cluster, agent_namespace, group) (secret_drift_once_duration_seconds)\n"
         "> 0.8 * max by (cluster, agent_namespace, group) (secret_drift_once_deadline_seconds)",
         "A run of secret-drift-agent takes {{ $value | humanizeDuration }}, near its deadline",
-        "What is not done by then is left to the next run. Raise --deadline and the schedule's gap, or run it as a"
-        " Deployment, which follows by watches.",
+        "What is not done by then is left to the next run. Raise the deadline, with it the Job's activeDeadlineSeconds"
+        " (the chart's value deadline sets both), and the schedule's gap; or run it as a Deployment, which follows by"
+        " watches.",
         hold="30m",
     ),
 )
