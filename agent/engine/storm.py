@@ -49,6 +49,9 @@ class Storm:
         wanted = context.storm_wanted
         exceeded = "" if wanted else self._exceeded_now()
         known = context.memory.storm
+        if known is not None and known.over and context.writer is None and not (exceeded or wanted):
+            # Who only looks may not have looked at all chains: the last word on it is that of whoever acts.
+            return Held(f"since {stamp(known.since)} too many workloads would be recycled for unrelated changes")
         memory = campaign.storm(known, exceeded=bool(exceeded), wanted=wanted, now=context.now, calm=calm)
         context.memory.storm = memory
         if exceeded or memory is None:

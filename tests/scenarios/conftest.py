@@ -36,6 +36,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
         "test_s18b_the_old_value_as_a_new_version_ends_the_halt_without_another_pod",
         "test_s19_while_one_chain_fails_upstream_nothing_is_recycled",
         "test_s21_what_is_pinned_is_reported_and_never_healed",
+        "test_s26_while_it_lasts_explain_of_another_namespace_promises_no_end_of_it",
         "test_s26_a_storm_is_over_when_it_has_stayed_calm_for_a_quarter_of_an_hour_also_for_the_next_leader",
         "test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds",
         "test_s27_a_window_follows_the_wall_when_the_clocks_change",
@@ -50,6 +51,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
     "the embedded API server is looked into, or answers what it is told to": (
         "test_a_rotation_with_all_heals_and_a_halt_says_no_value",
         "test_an_error_that_quotes_a_value_is_not_repeated",
+        "test_an_outage_ends_no_refusal_and_no_drift_begins_anew_after_it",
         "test_explain_follows_a_rotation_from_the_vault_to_each_container",
         "test_explain_reads_one_namespace_only",
         "test_explain_says_what_its_answers_do_not_rest_on",

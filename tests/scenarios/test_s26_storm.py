@@ -92,6 +92,29 @@ def test_s26_a_storm_is_seen_before_the_first_eviction_and_nothing_is_disrupted(
         assert HELD in leader.err
 
 
+def test_s26_while_it_lasts_explain_of_another_namespace_promises_no_end_of_it() -> None:
+    """What is read there alone is none: that it is one, and since when, is the leader's word; nothing counts down."""
+    with Scenario() as s:
+        leader = storm(s, blastRadiusCalm="15m")
+        chain = b.external_secret("alone", "other", {"KEY": "alone-key"})
+        s.rotate("prod-kv", "alone-key", "value-one")
+        s.apply(b.secret_store("prod-kv", "other"), chain)
+        s.external_secret_ready("other", "alone")
+        s.apply(b.deployment("alone", "other", 2, env={"KEY": ("alone", "KEY")}))
+        s.ready("other", "alone")
+        s.advance(600)
+        s.rotate("prod-kv", "alone-key", "value-two")
+        s.wait(lambda: held_back(s, leader) == MANY + 1, 60, "it is held back, too")
+
+        told = [s.explain("other/alone", "-o", "json").json()["workloads"][0]["next"]["refusals"] for _ in range(2)]
+        ((first,), (second,)) = told
+        assert first["reason"] == "blast-radius"
+        assert "too many workloads would be recycled for unrelated changes" in first["detail"]
+        assert "calm" not in first["detail"]
+        assert first.get("until") is None
+        assert first == second
+
+
 def test_s26_workloads_whose_secrets_are_still_to_be_synced_count_before_the_first_is_recycled() -> None:
     """ESO takes seconds for each, one after the other: the first that is stale is held back for those to come."""
     with Scenario() as s:
