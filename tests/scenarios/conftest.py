@@ -88,6 +88,7 @@ _FILES = {
     "test_doctor_eso.py": "ESO's installation is the embedded world's",
     "test_doctor_rights.py": "rights are taken away in the embedded world",
     "test_doctor_surroundings.py": "what surrounds the agent is the embedded world's",
+    "test_policy_in_force.py": "the rights that are given there go by the policy's file, and these have none",
     "test_doctor_vaults.py": "the vault has the trouble, and the API server no part in it",
 }
 """Whole files -> reason."""
