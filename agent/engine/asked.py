@@ -146,7 +146,8 @@ class Asked:
         elif now != its:
             found.end("failed", "another acknowledgement has taken its place")
         else:
-            found.end("done", f"acknowledged until {stamp(its.until)}: {held} workloads were held back")
+            those = "1 workload was" if held == 1 else f"{held} workloads were"
+            found.end("done", f"acknowledged until {stamp(its.until)}: {those} held back")
         self._write(found)
 
     def _heal(self, found: Following) -> None:
