@@ -145,20 +145,23 @@ def test_s18_other_workloads_do_not_try_what_failed_one() -> None:
         _world(s)
         env = {"DB_PASSWORD": ("app-secrets", "DB_PASSWORD")}
         app = {"env": "DB_PASSWORD", "backend": "db"}
-        s.apply(b.deployment("zz-worker", NS, 2, env=env, app=app))
-        s.ready(NS, "zz-worker")
+        s.apply(b.deployment("worker", NS, 2, env=env, app=app))
+        s.ready(NS, "worker")
         s.advance(600)
         s.policy()
         agent = watching(s)
 
-        _halt(s, agent)
-        told = agent.until(workload="zz-worker", reason="campaign", first=True)
+        s.call(s.sandbox.backends.reject, "db", "bad")
+        s.rotate("prod-kv", "db-password", "bad")
+        failed = agent.until(reason="canary-failed")["workload"]  # whichever was begun first
+        (other,) = {"backend", "worker"} - {failed}
+        told = agent.until(workload=other, reason="campaign", first=True)
         s.cycles(agent)
 
-        assert "Deployment shop/backend" in agent.lines(workload="zz-worker", reason="campaign")[-1]["event"]
+        assert f"Deployment shop/{failed}" in agent.lines(workload=other, reason="campaign")[-1]["event"]
         assert told["step"] == "recycle"
         assert len(s.evicted(NS)) == 1
-        assert s.all_hold(NS, "zz-worker", "app-secrets", "DB_PASSWORD", "good")
+        assert s.all_hold(NS, other, "app-secrets", "DB_PASSWORD", "good")
 
 
 def test_s18b_the_old_value_as_a_new_version_ends_the_halt_without_another_pod() -> None:
