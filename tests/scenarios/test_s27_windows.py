@@ -89,7 +89,7 @@ def test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds() -> No
         _world(s, 4, strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "maxSurge": 0}})
         closes = _minute(s, HOUR)
         s.policy(recycle={"windows": [_window(closes - 2 * HOUR, closes)], "canary": {"readyWithin": "5m"}})
-        _until(s, closes - 20)
+        _until(s, closes - 50)
         agent = watching(s)
 
         s.rotate("prod-kv", "api-key", "value-two")
