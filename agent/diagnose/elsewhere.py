@@ -8,6 +8,13 @@ from __future__ import annotations
 from agent.diagnose.view import ChainView
 from agent.memory import ABSENT, Entry
 
+_APART = 2.0
+"""Seconds by which the clock of the API server that stamped a write may be ahead of the one whose time we go by.
+
+Taken for ESO's sync, a restored old value would have the pods recycled that hold the current one; the other way round,
+one sync too many is asked for.
+"""
+
 
 def undone(view: ChainView) -> bool:
     """Whether ESO says to have undone somebody's change of the Secret which is still in the Secret as we know it.
@@ -46,7 +53,7 @@ def _moved_at(view: ChainView, wrote: float) -> bool:
     memory = view.secret_memory
     if memory is None or wrote + 1 < memory.first_look:
         return True
-    return any(entries[0].hi >= wrote and _differs_from_before(entries) for entries in memory.keys.values())
+    return any(entries[0].hi + _APART >= wrote and _differs_from_before(entries) for entries in memory.keys.values())
 
 
 def _differs_from_before(entries: tuple[Entry, ...]) -> bool:

@@ -95,6 +95,37 @@ def test_s11_a_restored_old_secret_is_healed_and_pods_that_never_saw_it_are_neve
         assert s.all_hold(NS, "backend", *KEY, "value-two")
 
 
+def test_s11_a_backup_from_before_the_last_heal_is_undone_and_costs_no_pod() -> None:
+    """Healed to the second value, then restored with the first: one force-sync more, and those pods stay."""
+    with Scenario() as s:
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})],
+            [_backend(2)],
+            NS,
+        )
+        old = _backup(s)
+        s.policy(timing=SOON)
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: healed(agent, "backend"), why="backend healed")
+        s.ready(NS, "backend")
+        pods, before = _uids(s), len(s.writes())
+        s.pass_time(60)
+        s.cycles(agent, 3)  # it has heard what time it is
+
+        s.apply(old)
+        agent.until(kind="changed-elsewhere")
+        _healed(s, agent)
+
+        assert s.writes()[before:] == [SYNC]
+        assert findings(agent)[-1] == CHANGED
+        assert refusals(agent) == []
+        assert _uids(s) == pods
+        assert s.all_hold(NS, "backend", *KEY, "value-two")
+
+
 def test_s11_what_eso_puts_back_is_no_reason_to_recycle_though_the_watch_tells_of_it_late() -> None:
     """ESO's sync is told, and the Secret that it wrote is not: who holds that value is not stale for a moment."""
     with Scenario() as s:

@@ -6,12 +6,14 @@ from support.days import DAY, Day
 from support.processes import AgentProcess
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, stages
-from support.worlds import one_more
+from support.worlds import at_rest, one_more, refresh
 
 from agent.sandbox import builders as b
 from agent.sandbox.client import SECRETS
 
 NS = "shop"
+_APART = 5.0
+"""Seconds by which, on a real API server, what is before and what is after is told apart for sure."""
 CHAINS = {"backend": ("app-secrets", "API_KEY"), "worker": ("worker-secrets", "TOKEN")}
 """Deployment -> (Secret, key)."""
 
@@ -121,3 +123,36 @@ def test_s12_of_the_pods_that_started_while_it_was_down_only_those_go_that_are_s
         assert refusals(agent) == []
         assert result.code == 0
         assert "0 drifts, 2 suspects, 0 unknown, 0 notes" in result.out
+
+
+def test_s12_who_started_after_the_sync_that_nobody_saw_stays_and_who_started_before_it_goes() -> None:
+    """Rotated, synced and scaled up between two looks: the two pods of before are evicted, the third is not."""
+    with Scenario() as s:
+        key = ("app-secrets", "API_KEY")
+        at_rest(
+            s,
+            {"prod-kv/api-key": "value-one"},
+            [b.secret_store("prod-kv", NS), b.external_secret("app-secrets", NS, {"API_KEY": "api-key"})],
+            [b.deployment("backend", NS, 2, env={"API_KEY": key})],
+            NS,
+        )
+        s.policy()
+        assert s.once().code == 0
+        old = {pod["metadata"]["name"] for pod in s.pods(NS, "backend")}
+        s.pass_time(60, least=_APART)
+        s.rotate("prod-kv", "api-key", "value-two", created=s.sandbox.clock.now() - 3)  # so that the sync covers it
+        refresh(s, NS, "app-secrets")
+        s.wait(lambda: s.secret(NS, "app-secrets") == {"API_KEY": b"value-two"}, why="ESO fetches it")
+        s.pass_time(60, least=_APART)
+        after = one_more(s, b.deployment("backend", NS, 3, env={"API_KEY": key}))
+        s.pass_time(60, least=_APART)
+        agent = s.launch("once")
+        result = agent.wait()
+
+        assert result.code == 0, result.out + result.err
+        assert set(s.evicted(NS)) == old
+        assert [sub for _, _, sub, _ in s.writes()] == ["eviction"] * 2
+        assert s.holds(NS, after)[key] == b"value-two"
+        assert s.all_hold(NS, "backend", *key, "value-two")
+        assert findings(agent) == [("container", "stale-pod")]
+        assert refusals(agent) == []

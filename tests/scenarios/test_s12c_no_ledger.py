@@ -12,6 +12,8 @@ from support.worlds import one_more
 from agent.sandbox import builders as b
 
 NS = "shop"
+_APART = 5.0
+"""Seconds by which, on a real API server, what is before and what is after is told apart for sure."""
 KEYS = {
     "adopted": ("SAME", "OTHER"),
     "moved": ("KEY",),
@@ -123,3 +125,28 @@ def test_s12c_a_past_that_only_looks_like_a_rotation_makes_nobody_stale() -> Non
         assert s.writes() == []
         assert s.writes(refused=True) == []
         assert {pod["metadata"]["uid"] for pod in s.pods(NS)} == everyone
+
+
+def test_s12c_what_was_adopted_before_the_first_look_restarts_nobody() -> None:
+    """A Secret that was made by hand, a pod of then, ESO's own value, a pod of now: suspect one, assumed the other."""
+    with Scenario() as s:
+        s.rotate("prod-kv", "same", "same", created=s.sandbox.clock.now() - 7 * DAY)
+        s.rotate("prod-kv", "other", "of the vault", created=s.sandbox.clock.now() - 7 * DAY)
+        s.apply(b.secret("adopted", NS, {"SAME": "same", "OTHER": "by hand"}), b.secret_store("prod-kv", NS))
+        before = _scaled(s, "adopted", 1)
+        s.pass_time(60, least=_APART)
+        s.apply(b.external_secret("adopted", NS, {"SAME": "same", "OTHER": "other"}))
+        s.external_secret_ready(NS, "adopted")
+        s.pass_time(60, least=_APART)
+        after = _scaled(s, "adopted", 2)
+        s.pass_time(60, least=_APART)
+        held = [s.holds(NS, pod)["adopted", "OTHER"] for pod in (before, after)]
+        assert held == [b"by hand", b"of the vault"]
+        s.policy()
+
+        agent = s.launch("once")
+        assert agent.wait().code == 0
+        assert findings(agent) == [("container", "suspect")]
+        assert _states(s, "adopted") == {before: "suspect", after: "assumed"}
+        assert refusals(agent) == []
+        assert s.writes() == []

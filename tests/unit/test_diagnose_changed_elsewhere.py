@@ -97,6 +97,17 @@ def test_a_change_that_a_sync_may_still_explain_is_no_drift_and_no_measure_for_c
     assert "by velero" in later.findings[0].evidence
 
 
+def test_a_write_stamped_by_a_clock_a_little_ahead_of_ours_is_no_sync_of_esos() -> None:
+    """Of several API servers one may be ahead: the old value that it was restored to makes no pod stale."""
+    view = restored("old", "new", "old")
+    memory = view.secret_memory
+    assert memory is not None
+    first, *rest = memory.keys["API_KEY"]
+    seen = (replace(first, lo=WROTE - 1.6, hi=WROTE - 1.5), *rest)
+    report = diagnose(replace(view, secret_memory=replace(memory, keys={"API_KEY": seen})), POLICY, WROTE + 10)
+    assert (kinds(report), report.verdicts) == ([Kind.CHANGED_ELSEWHERE], ())
+
+
 def test_what_was_found_lasts_until_it_is_healed() -> None:
     """Though it is written again and again, or our estimate of the time goes back a little."""
     found = ChainMemory(since={Kind.CHANGED_ELSEWHERE.value: WROTE + 10})
