@@ -38,6 +38,7 @@ def pass_cycles(s: Scenario, heal: Heal, more: int = 10) -> None:
     assert s.evicted(NS) == []
 
 
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("weather", "cause"), [("drop", "unreachable"), ("503", "server-error"), ("401", "unauthorized")]
 )
@@ -58,6 +59,7 @@ def test_s30_a_vault_that_cannot_be_looked_at_is_told_once_and_healed_from_after
         assert refusals(heal.agent) == []
 
 
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("weather", ["slow:2", "429:2"])
 def test_s30_a_vault_that_takes_its_time_is_waited_for(weather: str) -> None:
     """Slow answers, and some that ask for two seconds of peace, cost their seconds, and nothing is told."""

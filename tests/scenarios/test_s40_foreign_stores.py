@@ -126,6 +126,7 @@ def vaults_asked_by_agent(s: Scenario) -> set[str]:
     )
 
 
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("fault", ["endless", "endless:self", "foreign-next", "garbage", "huge:8"])
 def test_s40_a_vault_that_answers_without_end_is_given_up_in_bounds(fault: str) -> None:
     """Endless lists, links to other hosts, garbage and floods make their vault unknown after a bounded effort."""
