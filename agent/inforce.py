@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import NamedTuple
 
 from agent.cluster.connection import Connection
-from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem
+from agent.cluster.stored import read_stored
+from agent.model import ObjectKey
 from agent.policy import PolicyFile
 
 CONFIG_MAP, KEY = "secret-drift-agent-policy", "policy.yaml"
 """By these names the manifests and the chart install it."""
-_ABSENT = {403: "may not be read", 404: "does not exist"}
 
 
 class Installed(NamedTuple):
@@ -37,17 +36,16 @@ def installed_policy(conn: Connection, agent_namespace: str) -> Installed:
     Without it a command that is typed at night would judge by no vault at all, and find nothing. One request.
     Raises PolicyError, ApiProblem, Unreachable, BadAnswer.
     """
-    place = f"ConfigMap {agent_namespace}/{CONFIG_MAP}"
+    key = ObjectKey(agent_namespace, CONFIG_MAP)
+    place = f"ConfigMap {key}"
     try:
-        answer = conn.request("GET", f"/api/v1/namespaces/{agent_namespace}/configmaps/{CONFIG_MAP}")
+        stored = read_stored(conn, "configmaps", key)
     except ApiProblem as error:
-        if error.code not in _ABSENT:
+        if error.code != 403:
             raise
-        return Installed(PolicyFile(None), missing=f"{place} {_ABSENT[error.code]}")
-    try:
-        text = json.loads(answer.body)["data"][KEY]
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ValueError):
-            raise BadAnswer(f"{place}: no JSON") from error
+        return Installed(PolicyFile(None), missing=f"{place} may not be read")
+    if stored is None:
+        return Installed(PolicyFile(None), missing=f"{place} does not exist")
+    if KEY not in stored.data:
         return Installed(PolicyFile(None), missing=f"{place} has no {KEY}")
-    return Installed(PolicyFile.of(str(text), f"{place}, {KEY}"), place)
+    return Installed(PolicyFile.of(stored.data[KEY].decode(errors="replace"), f"{place}, {KEY}"), place)

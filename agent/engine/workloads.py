@@ -390,7 +390,6 @@ class Workloads:
         if heal is not None:
             until, why = context.now + seconds, {"blocked": reason, "blocked_detail": detail, "lasting": lasting}
             context.remember_heal(key, replace(heal, blocked_until=until, **why))
-            context.timers.set(key, until)
             context.world.dirty_workloads.add(key)
 
     def _restart(self, case: RecycleCase, decision: Restart) -> bool:

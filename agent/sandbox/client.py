@@ -92,9 +92,11 @@ class KubeClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> KubeClient:
-        connector: aiohttp.BaseConnector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
+        connector: aiohttp.BaseConnector
         if self._socket:
             connector = aiohttp.UnixConnector(self._socket, limit=0)
+        else:
+            connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
         self._session = aiohttp.ClientSession(connector=connector, headers=self._headers, read_bufsize=2**22)
         return self
 
