@@ -47,15 +47,15 @@ class ApiServerWorld:
 
     def __init__(
         self, path: str, conn: Connection, *, compact: Callable[[], None] | None,
-        restart: Callable[[], None] = lambda: None, nodes: bool, accounts: bool = True,
+        forget: Callable[[], None] | None = None, nodes: bool, accounts: bool = True,
     ) -> None:  # fmt: skip
         """``path``: the admin's kubeconfig. ``accounts``: each namespace gets a ServiceAccount, which pods wait for.
 
-        ``restart``: what makes the server forget all that it remembers besides its store.
+        ``forget``: what makes the server lose with that what it knows in memory, where it knows anything.
         """
         self._kubeconfig = Path(path)
         self.conn, self._compact, self._nodes, self.accounts = conn, compact, nodes, accounts
-        self._restart = restart
+        self._forget = forget or self.compact
         self.writer = Writer(conn)
         self.namespace = ""
 
@@ -150,8 +150,7 @@ class ApiServerWorld:
 
     def forget(self) -> None:
         """The same, and what it knows in memory is lost with it. Skips the test on a cluster that is not ours."""
-        self.compact()
-        self._restart()
+        self._forget()
 
     def needs_nodes(self) -> None:
         """Skips the test on a cluster whose nodes would pull images: the ones of these tests are invented."""
@@ -212,12 +211,7 @@ def real() -> Iterator[ApiServerWorld]:
         plane = installed.plane
         assert plane is not None
         conn = stack.enter_context(_connected(str(plane.kubeconfig)))
-
-        def restart() -> None:
-            plane.kill("apiserver")
-            plane.restart("apiserver")
-
-        yield ApiServerWorld(str(plane.kubeconfig), conn, compact=plane.compact, restart=restart, nodes=True)
+        yield ApiServerWorld(str(plane.kubeconfig), conn, compact=plane.compact, forget=plane.forget, nodes=True)
 
 
 @contextmanager
