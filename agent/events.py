@@ -248,6 +248,12 @@ class LeadershipChanged(Event, frozen=True, kw_only=True):
     """It stands by since it could not renew in time a Lease that nobody else has taken."""
 
 
+class HolderChanged(Event, frozen=True, kw_only=True):
+    """This process goes on standing by, and another one than before leads."""
+
+    holder: str
+
+
 class PolicyChanged(Event, frozen=True, kw_only=True):
     """The policy file was read anew: valid, or not (then the old one stays). The rest is of the policy in force."""
 

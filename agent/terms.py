@@ -14,7 +14,7 @@ from agent import advice, garbage
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
 from agent.engine.troubles import API_SERVER
-from agent.events import Recovered, Troubled
+from agent.events import HolderChanged, Recovered, Troubled
 from agent.leadership import WHOLE_SERVER, Leadership
 from agent.ledger import LedgerConflict
 from agent.loop import Access, Agent
@@ -39,6 +39,7 @@ class Terms:
         self._agent: Agent | None = None
         self._leads = False
         self._told = ""  # the cause for which the Lease cannot be had
+        self._holder = ""  # who leads, as was last told
         self._left: dict[str, Trouble] = {}  # what the last term has told of, and not yet the end of it
         leadership.on_change = self._changed
 
@@ -79,8 +80,8 @@ class Terms:
             self._tell_lease(agent)
             if self._leadership.leading is not leads or self._stopping.is_set():
                 return True
-            holder = self._leadership.holder
-            agent.run(on_cycle, holder, lapsed=holder == self._leadership.me)
+            self._holder = self._leadership.holder
+            agent.run(on_cycle, self._holder, lapsed=self._holder == self._leadership.me)
         except LedgerConflict as error:
             trouble = Trouble(cause="conflict", detail=f"{error}; it is read anew")
             agent.context.troubles.subject("the ledger", trouble)
@@ -105,6 +106,15 @@ class Terms:
         self._tell_lease(agent)
         if self._leadership.leading is not self._leads:
             agent.stop()
+        elif not self._leads:
+            self._tell_holder(agent)
+
+    def _tell_holder(self, agent: Agent) -> None:
+        """Who stands by follows who leads: another has the Lease now, or has taken the one that we let lapse."""
+        holder = self._leadership.holder
+        if holder not in ("", self._holder):  # given back, it has another holder soon
+            self._holder = holder
+            agent.context.tell(HolderChanged, holder=holder)
 
     def _tell_lease(self, agent: Agent) -> None:
         """Why this process cannot lead, once for each cause; what keeps everything from us is told by all else."""

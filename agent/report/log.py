@@ -95,6 +95,7 @@ LEVEL: dict[type[ev.Event], int] = {
     ev.Malformed: logging.WARNING,
     ev.BoundsRead: logging.DEBUG,
     ev.LeadershipChanged: logging.INFO,
+    ev.HolderChanged: logging.INFO,
     ev.PolicyChanged: logging.INFO,
     ev.StepDone: logging.DEBUG,
 }

@@ -147,7 +147,7 @@ class Metrics:
     ignored: frozenset[type[ev.Event]] = frozenset(
         {
             ev.SecretBack, ev.SecretNotBack, ev.DataChanged, ev.StagePassed, ev.Healed, ev.Malformed, ev.Troubled,
-            ev.Recovered, ev.StormAcknowledged,
+            ev.Recovered, ev.StormAcknowledged, ev.HolderChanged,
         }
     )  # fmt: skip
     """Events that no metric is made of: what is counted of them comes as StepDone, or in the links by state."""

@@ -133,6 +133,7 @@ def _(
     | ev.Recovered
     | ev.BoundsRead
     | ev.LeadershipChanged
+    | ev.HolderChanged
     | ev.PolicyChanged
     | ev.StepDone,
 ) -> Note | None:

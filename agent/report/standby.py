@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from agent import events as ev
 
-OF_ITSELF = (ev.LeadershipChanged, ev.PolicyChanged, ev.Troubled, ev.Recovered)
+OF_ITSELF = (ev.LeadershipChanged, ev.HolderChanged, ev.PolicyChanged, ev.Troubled, ev.Recovered)
 
 
 class StandBy:

@@ -280,6 +280,11 @@ def _(event: ev.LeadershipChanged) -> str:
 
 
 @phrase.register
+def _(event: ev.HolderChanged) -> str:
+    return f"standing by: {event.holder} holds the Lease"
+
+
+@phrase.register
 def _(event: ev.PolicyChanged) -> str:
     if event.valid:
         return f"the policy in force is {event.digest}"

@@ -103,6 +103,24 @@ def test_s34_of_two_replicas_one_acts_and_the_other_follows() -> None:
         assert other.stop().code == 0
 
 
+def test_s34_who_stands_by_says_so_anew_when_another_leads() -> None:
+    """A third replica takes the Lease over: both others name it, also the one that stood by all the time."""
+    with Scenario() as s:
+        world(s)
+        leader, other = two(s)
+        assert "standing by: agent-a holds the Lease" in other.err
+
+        lease = s.get("Lease", AGENT_NAMESPACE, "secret-drift-agent")
+        taken = {**lease["spec"], "holderIdentity": "agent-c", "leaseTransitions": 1}
+        metadata = {"name": "secret-drift-agent", "namespace": AGENT_NAMESPACE}
+        s.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": taken})
+        s.wait(lambda: "standing by: agent-c holds the Lease" in leader.err, why="the former leader says so")
+        s.wait(lambda: "standing by: agent-c holds the Lease" in other.err, why="the other says so, too")
+        assert not leads(s, leader)
+        assert not leads(s, other)
+        assert other.err.count("holds the Lease") == 2
+
+
 def test_s34_a_leader_that_is_told_to_end_gives_the_lease_back_and_the_next_goes_on_at_once() -> None:
     """An upgrade in the middle of a heal costs seconds, not the Lease's time; nothing is done twice."""
     with Scenario() as s:
