@@ -28,6 +28,9 @@ ENV: dict[str, Any] = {"env": {"API_KEY": ("app-secrets", "API_KEY")}}
 BACKOFF = 30.0
 SLOW_BACKOFF = Options(node_settings=Settings(crash_backoff=BACKOFF, crash_backoff_max=BACKOFF))
 """As patient as a real kubelet: a crashed container starts again well after the Secret's next change."""
+SLOW_TO_GO = Options(node_settings=Settings(termination=0.5))
+"""A pod that goes holds its node until its successor has been placed on another. One placed where an immutable Secret
+was still in use while nobody looked would rightly be called suspect."""
 WORLDS = 4
 _APART = 5.0
 """Seconds: those pods are stale for sure, though the agent that died had looked right before the new version came."""
@@ -171,7 +174,7 @@ def _back(s: Scenario, point: Point) -> Heal:
 
 HEALS = {
     "recycle": (_recycle, _recycled, Options()),
-    "recreate": (_recreate, _recreated, Options()),
+    "recreate": (_recreate, _recreated, SLOW_TO_GO),
     "restart": (_restart, _restarted, Options()),
     "halt": (_halt, _halted, SLOW_BACKOFF),
     "rollback": (_halt, _rolled_back, SLOW_BACKOFF),
