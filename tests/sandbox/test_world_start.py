@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import WorkloadIdentityCredential
 from azure.keyvault.secrets import SecretClient
-from kubernetes.client import ApiClient, Configuration, CoreV1Api
+from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import load_kube_config
 from support.scenario import Scenario
 
@@ -148,6 +148,8 @@ def test_nobody_logs_in_to_the_vaults_with_a_token_he_made_up(s: Scenario) -> No
 
 def test_the_kubeconfig_leads_the_official_client_to_the_cluster(s: Scenario) -> None:
     """The kubernetes package reads it, trusts the API server, and is the user ``agent``."""
+    from kubernetes.client import CoreV1Api  # all of the generated models: most of a second, for each test process
+
     configuration = Configuration()
     load_kube_config(str(s.directory / "kubeconfig"), client_configuration=configuration)  # type: ignore[no-untyped-call]
     with ApiClient(configuration) as client:
