@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -65,6 +66,17 @@ def _visit(config: pytest.Config, path: str) -> Visit:
         return Visit(path, scenarios=scenarios, eso=_eso_is_real(config))
     except Refused as refusal:
         raise pytest.UsageError(str(refusal)) from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays to the end: the garbage collector need not look at it, now or ever."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

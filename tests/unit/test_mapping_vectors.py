@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,28 @@ STORES = {
     for name, store in RECORDED["stores"].items()
     for key in [StoreKey(store["kind"], "" if store["kind"] == "ClusterSecretStore" else "shop", name)]
 }
-each_case = pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+
+
+def _family(case: dict[str, Any]) -> str:
+    return str(case["id"].split("-")[0])
+
+
+FAMILIES = {family: list(cases) for family, cases in groupby(sorted(CASES, key=_family), _family)}
+
+
+def each_case(check: Callable[[dict[str, Any]], None]) -> Callable[[str], None]:
+    """One test for each family of cases, not for each case: a thousand of them would cost more than what they try."""
+
+    def over_family(family: str) -> None:
+        for case in FAMILIES[family]:
+            try:
+                check(case)
+            except BaseException as error:
+                error.add_note(f"case {case['id']}")
+                raise
+
+    over_family.__doc__ = check.__doc__
+    return pytest.mark.parametrize("family", FAMILIES)(over_family)
 
 
 def chain(case: dict[str, Any]) -> ExternalSecret:
