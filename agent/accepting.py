@@ -101,6 +101,7 @@ class Accepting:
         self._loop = asyncio.get_running_loop()
         self._open: dict[Handler, _Open] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._taken = asyncio.Event()  # there are connections to look after
 
     def start(self, listeners: list[socket.socket]) -> None:
         """Begin to accept."""
@@ -135,6 +136,7 @@ class Accepting:
                 self._make_room()
             handler = self._make()
             taken = self._open[handler] = _Open(handler, sock, self._loop.time())
+            self._taken.set()
             taken.opening = self._keep(self._loop.create_task(self._begin(taken)))
             taken.opening.add_done_callback(partial(self._begun, taken))
 
@@ -169,9 +171,12 @@ class Accepting:
 
     async def _sweep(self) -> None:
         while True:
+            await self._taken.wait()  # a thread that wakes up for nothing every second takes a tenth of an idle agent
             await asyncio.sleep(min(1.0, self._bounds.first / 4))
             now = self._loop.time()
             self._forget()
+            if not self._open:
+                self._taken.clear()
             for each in list(self._open.values()):
                 if now - each.since > (self._bounds.silent if each.asked else self._bounds.first):
                     each.abort()
