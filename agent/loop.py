@@ -29,7 +29,7 @@ from agent.engine.asked import Following, Questions
 from agent.engine.context import Context
 from agent.engine.engine import Engine, Inbox
 from agent.engine.observe import Observer
-from agent.engine.vaults import MakeVault, Sweepers, VaultAnswer
+from agent.engine.vaults import FIRST_PEACE, MakeVault, Sweepers, VaultAnswer
 from agent.engine.world import World
 from agent.events import BoundsRead, Event, LeadershipChanged, Troubled
 from agent.inquiries import Inquiries, acknowledged
@@ -114,19 +114,19 @@ class Agent:
 
     # ----------------------------------------------------------------------------------------------- the commands
 
-    def load(self, ends: float) -> None:
+    def load(self, ends: float, peace: float = FIRST_PEACE) -> None:
         """Read everything once, without watching; vaults until ``ends`` (``clock.monotonic``) at the latest.
 
-        Raises Stopped.
+        A vault that throttles us for longer than ``peace`` is not waited for. Raises Stopped.
         """
         garbage.rest()
         try:
-            self._load(ends)
+            self._load(ends, peace)
         finally:
             garbage.resume()
             garbage.give_back()
 
-    def _load(self, ends: float) -> None:
+    def _load(self, ends: float, peace: float) -> None:
         secrets_read = max(number for number, scope in enumerate(self._scopes) if scope.resource == "secrets")
         looks: list[Future[VaultAnswer]] = []
         with ThreadPoolExecutor(2, "list") as lists, ThreadPoolExecutor(8, "sweep") as sweeps:
@@ -140,7 +140,7 @@ class Agent:
                     # A vault's answer explains a Secret only if it is newer; all the rest can be read meanwhile.
                     self.engine.take_in()
                     for host, names in sorted(self.engine.wanted().items()):
-                        looks.append(sweeps.submit(self._sweepers.of(host).look, frozenset(names), ends))
+                        looks.append(sweeps.submit(self._sweepers.of(host).look, frozenset(names), ends, peace=peace))
             while wait(looks, timeout=0.2).not_done and not self.stopping.is_set():
                 pass
             if self.stopping.is_set():
@@ -164,7 +164,7 @@ class Agent:
         ends = began + deadline
         if request is not None:
             self.engine.only = ObjectKey(request.namespace, request.name)
-        self.load(ends)
+        self.load(ends, peace=deadline)
         if request is None:
             self.engine.tell_halts()
         following = self.engine.asked.begin(request, tell=tell) if request is not None else None

@@ -12,8 +12,10 @@ from agent.clock import Clock
 from agent.memory import SourceMemory, VersionSeen
 from agent.model import ObjectKey, SourceKey, SourceState, Trouble, VaultView
 from agent.policy import Policy
-from agent.vault.client import VaultClient
+from agent.vault.client import FOREVER, VaultClient
 
+FIRST_PEACE = 10.0
+"""Seconds of peace that a start gives a vault: whoever wants more is looked at later, and all the rest compared now."""
 MOST_VERSION_LISTS = 25
 """Version lists asked for after one sweep: they name versions, which is worth a request, not a thousand."""
 
@@ -64,11 +66,11 @@ class Sweeper:
         self._client.close()
         self._wake.set()
 
-    def look(self, names: frozenset[str], ends: float | None = None) -> VaultAnswer:
-        """One sweep, in the caller's thread, until ``ends`` (``clock.monotonic``) at the latest."""
+    def look(self, names: frozenset[str], ends: float | None = None, *, peace: float = FOREVER) -> VaultAnswer:
+        """One sweep, in the caller's thread, until ``ends`` (``clock.monotonic``) at the latest; see ``sweep``."""
         until = self._clock.monotonic() + self._deadline
         until = until if ends is None else min(until, ends)
-        view = self._client.sweep(names, until)
+        view = self._client.sweep(names, until, peace=peace)
         versions: dict[str, tuple[VersionSeen, ...]] = {}
         if view.trouble is None:
             for name in self._changed(view, names)[:MOST_VERSION_LISTS]:

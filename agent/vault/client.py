@@ -15,9 +15,9 @@ from azure.core.credentials import TokenCredential
 from agent.clock import Clock
 from agent.model import SourceState, Trouble, VaultView
 from agent.vault.listing import BadPage, Page, Version, follow
-from agent.vault.pipe import Failed, OnRequest, Pipe
+from agent.vault.pipe import FOREVER, Failed, OnRequest, Pipe
 
-__all__ = ["VaultClient", "Version"]
+__all__ = ["FOREVER", "VaultClient", "Version"]
 
 PAGE = 25
 """Secrets, or versions, that the service puts on one page at most."""
@@ -93,13 +93,15 @@ class VaultClient:
         """Between which unix times the vault's own clock stands now; None before its first answer."""
         return self._pipe.bounds()
 
-    def sweep(self, wanted: frozenset[str], deadline: float) -> VaultView:
+    def sweep(self, wanted: frozenset[str], deadline: float, *, peace: float = FOREVER) -> VaultView:
         """The state of each secret wanted (names in lower case), all or nothing; an absent name does not exist.
 
         A version is known by its ``created``, which has whole seconds: another one of the same second would look the
         same. So it is told when that second is over in the vault: whoever fetches after that has the last of them.
-        ``deadline`` is a moment of ``clock.monotonic``. Never raises for what the vault does: see ``trouble``.
+        ``deadline`` is a moment of ``clock.monotonic``. A vault that wants (by a 429) more than ``peace`` seconds of it
+        is not waited for. Never raises for what the vault does: see ``trouble``.
         """
+        self._pipe.peace = peace
         asked_at, _ = self._pipe.clock.server_bounds()
         sources: dict[str, SourceState] = {}
         trouble = None

@@ -27,6 +27,7 @@ OnRequest = Callable[[str, str, int, float], None]
 _MOST_BYTES = 4 << 20
 """Of one answer; a full page of 25 secrets with 15 long tags each has about 0.3 MB."""
 _SHORTEST_BLOCK, _LONGEST_BLOCK = 0.5, 900.0
+FOREVER = float("inf")
 _RETRIES = 2
 _SHORTEST_SILENCE, _SILENCE = 1.0, 20.0
 """Seconds without a byte after which an answer is given up: less near a deadline, but enough for a healthy vault."""
@@ -61,6 +62,8 @@ class Pipe:
         self.stopping = threading.Event()
         self._bucket = TokenBucket(requests_per_second, clock)
         self._on_request = on_request
+        self.peace = FOREVER
+        """Seconds of peace, asked for by a 429, that are waited for; more are an answer."""
         self._blocked_until = 0.0
         self._unasked_block = 1.0
         self._time = ServerTime()
@@ -89,7 +92,7 @@ class Pipe:
         """The body of a good answer. ``deadline`` is a moment of ``clock.monotonic``. Raises Failed.
 
         Waits for its turn and for the end of a 429, and repeats after 5xx and cut connections, as far as the deadline
-        allows; where it does not, says so at once and sends nothing.
+        and ``peace`` allow; where they do not, says so at once and sends nothing.
         """
         tries = 0
         while True:
@@ -98,7 +101,7 @@ class Pipe:
                 return self._once(operation, url, deadline)
             except Failed as failed:
                 cause = failed.trouble.cause
-                if cause == "throttled" and self.clock.monotonic() + self.blocked < deadline:
+                if cause == "throttled" and self._waits_for(self.blocked, deadline):
                     continue
                 tries += 1
                 if cause not in ("server-error", "unreachable") or tries > _RETRIES:
@@ -110,12 +113,15 @@ class Pipe:
         wait = max(self._bucket.reserve(), self.blocked)
         if wait == 0.0 and self.clock.monotonic() < deadline:
             return
-        if self.clock.monotonic() + wait >= deadline:
+        if not self._waits_for(wait, deadline):
             self._bucket.give_back()
             raise Failed(self._late())
         if self.clock.wait(self.stopping, wait):
             self._bucket.give_back()
             raise Failed(Trouble(cause="stopped", detail="the agent is shutting down"))
+
+    def _waits_for(self, seconds: float, deadline: float) -> bool:
+        return self.blocked <= self.peace and self.clock.monotonic() + seconds < deadline
 
     def _late(self) -> Trouble:
         if self.blocked:

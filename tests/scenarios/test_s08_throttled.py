@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.scenario import Scenario
-from support.told import findings, healed, refusals
+from support.told import findings, healed, refusals, sample
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
@@ -73,6 +73,31 @@ def test_s08_a_throttled_vault_is_left_in_peace_as_long_as_it_asks_while_others_
         assert s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-two")
         assert s.all_hold(NS, "database", "db-secrets", "PASSWORD", "pass-two")
         assert refusals(agent) == []
+
+
+def test_s08_a_start_does_not_wait_for_a_vault_that_wants_long_peace() -> None:
+    """The agent starts while a vault asks for half a minute: it says so, and heals what the other vault feeds."""
+    with Scenario() as s:
+        world(s)
+        s.policy(vaults=VAULTS)
+        assert s.once().code == 0
+        s.pass_time(60)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.rotate("other-kv", "password", "pass-two")
+        s.call(s.sandbox.vaults.fault, "429:30", vault="prod-kv", identity="agent", times=1)
+        begun = len(asked(s, "prod-kv"))
+
+        agent = s.start_agent()
+        s.wait(lambda: healed(agent, "database"), why="the other vault's chain is healed")
+        assert [code for _, code in asked(s, "prod-kv")[begun:]] == [429]
+        assert "vault prod-kv: throttled" in agent.err
+        troubles = s.metrics(agent)
+        assert sample(troubles, "secret_drift_trouble", subject="vault prod-kv", cause="throttled") == 1
+        assert not healed(agent, "backend")
+
+        s.wait(lambda: healed(agent, "backend"), 60, why="the throttled one is healed when its peace is over")
+        (refused_at, _), (next_at, _), *_ = asked(s, "prod-kv")[begun:]
+        assert next_at - refused_at >= 30.0
 
 
 def test_s08_once_ends_within_its_deadline_though_the_vault_asks_for_more() -> None:
