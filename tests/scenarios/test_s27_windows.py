@@ -94,6 +94,8 @@ def test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds() -> No
 
         s.rotate("prod-kv", "api-key", "value-two")
         s.wait(lambda: len(s.evicted(NS)) == 3, why="the canary, and a batch of two")
+        s.wait(lambda: len(s.running(NS, "backend")) == 4, why="their successors have begun, before time flies")
+        s.cycles(agent, 2)
         _until(s, closes + 1)
         told = agent.until(reason="outside-window", workload="backend")
         s.cycles(agent)

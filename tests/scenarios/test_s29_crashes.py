@@ -29,8 +29,7 @@ BACKOFF = 30.0
 SLOW_BACKOFF = Options(node_settings=Settings(crash_backoff=BACKOFF, crash_backoff_max=BACKOFF))
 """As patient as a real kubelet: a crashed container starts again well after the Secret's next change."""
 SLOW_TO_GO = Options(node_settings=Settings(termination=0.5))
-"""A pod that goes holds its node until its successor has been placed on another. One placed where an immutable Secret
-was still in use while nobody looked would rightly be called suspect."""
+"""A pod that goes holds its node until its successor has been placed on another: see ``_placed``."""
 WORLDS = 4
 _APART = 5.0
 """Seconds: those pods are stale for sure, though the agent that died had looked right before the new version came."""
@@ -112,7 +111,7 @@ def _recreated(s: Scenario, number: int, point: Point) -> Heal:
     """One force-sync, one delete; the Secret is back, and each pod is evicted once."""
     value = f"value-{number}"
     old, former = _rotate(s, value), s.get("Secret", NS, "app-secrets")["metadata"]["uid"]
-    done = heal(s, point)
+    done = heal(s, point, _placed)
     assert done.result.code == 0, done.result.out + done.result.err
     assert done.others() == [FORCE_SYNC, DELETE]
     assert sorted(done.evicted()) == sorted(old)
@@ -120,6 +119,11 @@ def _recreated(s: Scenario, number: int, point: Point) -> Heal:
     assert s.get("Secret", NS, "app-secrets")["metadata"]["uid"] != former
     _at_rest_again(s, value)
     return done
+
+
+def _placed(s: Scenario) -> None:
+    """One placed where an immutable Secret was still in use while nobody looked would rightly be called suspect."""
+    s.wait(lambda: sum("nodeName" in pod["spec"] for pod in s.pods(NS, APP)) == 2, why="the successors have nodes")
 
 
 def _restarted(s: Scenario, number: int, point: Point) -> Heal:

@@ -133,13 +133,17 @@ class Heal:
         return [write for write in self.writes if write[2] != "eviction"]
 
 
-def heal(s: Scenario, point: Point) -> Heal:
-    """`once`, ended at a point if it comes there; then another, which is left alone."""
+def heal(s: Scenario, point: Point, meanwhile: Callable[[Scenario], None] = lambda s: None) -> Heal:
+    """`once`, ended at a point if it comes there; then another, which is left alone.
+
+    ``meanwhile``: what is waited for before the time passes in which there is none.
+    """
     before = len(s.writes())
     first, result = _once(s, point)
     left = first.left
     if first.hit is not None:
         assert result.code < 0, f"killed, and it ended with {result.code}"
+        meanwhile(s)
         s.pass_time(DEAD)
         second, result = _once(s, NOWHERE)
         left += second.left
