@@ -170,6 +170,7 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
     stage: Literal["pending", "broken", "canary", "batches", "restart"] = "pending"
     batch: tuple[Eviction, ...] = ()
     batch_at: float = 0.0
+    unblocked_at: float = 0.0  # since when the batch's pods are no longer kept from starting
     canary_passed: bool = False
     recycled: int = 0
     spent: int = 0  # of these, since `key` is what it is

@@ -97,8 +97,13 @@ def goes_before(other: WorkloadKey, key: WorkloadKey, memory: Memory) -> bool:
     return theirs.in_flight or (theirs.started, other) < (began, key)
 
 
-def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory) -> str:
-    """Why this workload waits for another one that tries the same version first; empty: it need not."""
+def must_wait(
+    key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, refused: Callable[[WorkloadKey], bool]
+) -> str:
+    """Why this workload waits for another one that tries the same version first; empty: it need not.
+
+    ``refused``: whether the next step of another one is, so that it tries nothing however long it is waited for.
+    """
     for other, heal in memory.heals.items():
         if other == key or not set(heal.sources) & set(sources):
             continue
@@ -106,6 +111,6 @@ def must_wait(key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory) 
         if heal.halt is not None and heal.halt.reason == "canary-failed":
             return f"{shared}: the same version made the canary of {other.kind} {other} fail"
         trying = heal.started and not heal.canary_passed and heal.halt is None
-        if trying and goes_before(other, key, memory):
+        if trying and (heal.in_flight or not refused(other)) and goes_before(other, key, memory):
             return f"{shared}: the canary of {other.kind} {other} tries the same version first"
     return ""

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from agent.cluster import reader
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused, Unreachable, trouble_of
-from agent.diagnose import sources as source_events
 from agent.diagnose.containers import excluded, lacking
 from agent.diagnose.view import ChainReport
 from agent.engine import campaign
@@ -28,7 +27,7 @@ from agent.memory import Eviction, Halt, HealMemory
 from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
-from agent.plan.moved import Moved
+from agent.plan.moved import what_moved
 from agent.plan.optout import NOT_READ, opted_out
 from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 
@@ -141,7 +140,7 @@ class Workloads:
             heal_key=about,
             recycled=context.recycled(key, about) if followed(context, reports) else 0,
             sources=behind or (heal.sources if heal is not None else ()),
-            moved=self._moved(stale, heal),
+            moved=what_moved(stale, heal, context.memory),
             policy=context.policy,
             rule=rule,
             around=self._around(key, workload, live if stale else [], behind),
@@ -199,7 +198,9 @@ class Workloads:
             namespace_deleting=deleting,
             blast=held.why,
             blast_until=held.until,
-            campaign=campaign.must_wait(key, behind, context.memory),
+            campaign=campaign.must_wait(
+                key, behind, context.memory, lambda other: context.refusal(workload=other) is not None
+            ),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
             lacking=self._lacking(live),
         )
@@ -213,25 +214,10 @@ class Workloads:
         """Whether a heal takes one of the slots: pods of it are under way, or its next step is due and not refused."""
         if not heal.started or heal.halt is not None:
             return False
-        return heal.in_flight or (stale and self.context.refusal(workload=key) is None)
+        return heal.in_flight or (stale and not self._is_refused(key))
 
-    def _moved(self, stale: list[ContainerVerdict], heal: HealMemory | None) -> tuple[Moved, ...]:
-        """Every version that changed and the one to go back to: what the pods that still serve run."""
-        running: dict[SourceKey, set[float]] = defaultdict(set)
-        for verdict in stale:
-            for source, versions in verdict.versions:
-                running[source].update(versions)
-        found = []
-        for source in sorted(running or (heal.sources if heal else ())):
-            known = self.context.memory.sources.get(source)
-            if known is None or known.state.created in running.get(source, ()):
-                continue
-            back = max((c for c in running.get(source, ()) if c < known.state.created), default=0.0)
-            former = source_events.previous(known)
-            back = back or (former.created if former else 0.0)
-            number = next((v.id for v in known.versions if v.created == back and v.id), "")
-            found.append(Moved(source, known.state.created, back, number))
-        return tuple(found)
+    def _is_refused(self, key: WorkloadKey) -> bool:
+        return self.context.refusal(workload=key) is not None
 
     # ------------------------------------------------------------------------------------------------ carry out
 
@@ -431,13 +417,14 @@ class Workloads:
     def _passed(self, case: RecycleCase, decision: Passed) -> bool:
         context, heal = self.context, case.heal
         assert heal is not None
-        seconds = max(0.0, case.now - heal.batch_at)
+        seconds, proved = max(0.0, case.now - heal.batch_at), decision.pods > 0
         stage = "batch" if heal.stage == "batches" else heal.stage
-        context.tell(StagePassed, workload=case.key, stage=stage, pods=decision.pods, seconds=seconds)
+        if proved:  # else what came in place of the old ones was scaled away: the next one is the canary
+            context.tell(StagePassed, workload=case.key, stage=stage, pods=decision.pods, seconds=seconds)
         uncounted = sum(not eviction.done for eviction in heal.batch)  # their answers were lost
         passed = replace(
-            heal, batch=(), stage="batches", canary_passed=True, recycled=heal.recycled or decision.pods, blocked="",
-            spent=heal.spent + uncounted,
+            heal, batch=(), stage="batches" if proved else "pending", canary_passed=heal.canary_passed or proved,
+            recycled=heal.recycled or decision.pods, blocked="", spent=heal.spent + uncounted,
         )  # fmt: skip
         context.remember_heal(case.key, passed)
         return True
@@ -446,7 +433,10 @@ class Workloads:
         context = self.context
         heal = case.heal or HealMemory(key=case.heal_key, since=case.now)
         halt = decision.halt
-        self._reserve(case.key, replace(heal, batch=(), stage="pending", canary_passed=False, halt=halt))
+        if halt.reason == "canary-blocked":  # nobody has judged it yet: it is judged when it can start
+            self._reserve(case.key, replace(heal, halt=halt))
+        else:
+            self._reserve(case.key, replace(heal, batch=(), stage="pending", canary_passed=False, halt=halt))
         context.tell_halt(case.key, halt, self._reading(case.key, heal.sources))
         context.timers.set(case.key, case.now + 5)
         return False
@@ -457,6 +447,9 @@ class Workloads:
         assert heal.halt is not None
         chains = self._reading(case.key, heal.sources)
         context.tell(HaltEnded, workload=case.key, reason=heal.halt.reason, why=decision.why, chains=chains)
+        if heal.halt.reason == "canary-blocked" and heal.key == case.heal_key:
+            context.remember_heal(case.key, replace(heal, halt=None, unblocked_at=case.now))
+            return True
         recovered = heal.key == case.heal_key and heal.halt.reason != "canary-failed"
         again = HealMemory(
             key=case.heal_key, since=heal.since, sources=heal.sources, chains=heal.chains, clocks=heal.clocks,
@@ -503,7 +496,7 @@ class Workloads:
             return False
         if heal.recycled:
             context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
-        for source in heal.sources:
+        for source in () if any(c.state is State.SUSPECT for c in case.pods) else heal.sources:
             known = context.memory.sources.get(source)
             if known is not None and known.witnessed and known.state.present:
                 chain = next(iter(self._reading(case.key, (source,))), ObjectKey(case.key.namespace, ""))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from agent.model import Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
-from agent.plan.recycle import RecycleCase, due, failure, outside_window, surges
+from agent.plan.recycle import RecycleCase, batch_size, due, failure, outside_window, surges
 from agent.policy import windows
 from agent.times import ago, stamp
 
@@ -263,6 +263,20 @@ def gate_failing(case: RecycleCase) -> Refusal | None:
     return _refusal(case, "pod-failing", f"pod {failing[1]}, which is not stale: {failing[0]}") if failing else None
 
 
+def gate_serving(case: RecycleCase) -> Refusal | None:
+    """Before the first goes, no more pods are away than the workload itself allows. Who serves nobody may go.
+
+    Once one has gone it is known how many served before, and no fewer will.
+    """
+    workload = case.workload
+    if workload is None or (case.heal is not None and case.heal.started) or not all(c.pod.ready for c in case.stale):
+        return None
+    if workload.replicas - (case.ready - 1) <= batch_size(workload, len(case.pods)):
+        return None
+    ready = f"{case.ready} of {workload.replicas} pods are ready: the first goes when the others are back"
+    return _refusal(case, "not-all-ready", ready)
+
+
 def gate_startable(case: RecycleCase) -> Refusal | None:
     """A new pod finds every key that it must have: else one that still serves goes, and none comes."""
     return _refusal(case, "missing-key", case.around.lacking) if case.around.lacking else None
@@ -277,8 +291,8 @@ def _begun(case: RecycleCase) -> bool:
 
 GATES: tuple[Gate, ...] = (
     gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown,
-    gate_startable, gate_failing, gate_attempts, gate_settle, gate_windows, gate_single, gate_blast_radius,
-    gate_budget, gate_campaign, gate_caps,
+    gate_startable, gate_failing, gate_serving, gate_attempts, gate_settle, gate_windows, gate_single,
+    gate_blast_radius, gate_budget, gate_campaign, gate_caps,
 )  # fmt: skip
 """In the order in which an SRE would want to hear of them."""
 

@@ -19,9 +19,9 @@ REASONS: Mapping[Step, tuple[str, ...]] = {
     ),
     Step.RECYCLE: (
         "api-unreachable", "attempts", "bare-pod", "below-baseline", "blast-radius", "campaign", "deleting",
-        "eviction-failed", "mid-rollout", "missing-key", "no-rule", "observe-mode", "operator-owned", "opted-out",
-        "other-restarter", "outside-window", "owner-unknown", "partition", "paused", "pod-disruption-budget",
-        "pod-failing", "restart-failed", "rollout-paused", "secret-unread", "single-replica", "unknown",
-        "unsupported-owner", "upstream",
+        "eviction-failed", "mid-rollout", "missing-key", "no-rule", "not-all-ready", "observe-mode", "operator-owned",
+        "opted-out", "other-restarter", "outside-window", "owner-unknown", "partition", "paused",
+        "pod-disruption-budget", "pod-failing", "restart-failed", "rollout-paused", "secret-unread",
+        "single-replica", "terminating", "unknown", "unsupported-owner", "upstream",
     ),
 }  # fmt: skip

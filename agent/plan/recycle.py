@@ -22,9 +22,6 @@ from agent.policy import Policy, RecycleRule, windows
 NO_REPLACEMENT = 30.0
 """Seconds without any new pod in place of an evicted one before we say that something (a quota?) keeps it away."""
 
-CANARY_HOLDS = 10.0
-"""Seconds a failed canary must stay ready before its halt ends by itself."""
-
 
 class PodCase(msgspec.Struct, frozen=True, kw_only=True):
     """One pod of the workload with the worst verdict over its containers and chains."""
@@ -109,9 +106,12 @@ _OR_PERHAPS = frozenset({State.STALE, State.SUSPECT})
 
 def decide(case: RecycleCase) -> RecycleDecision:
     """What is due for this workload now."""
+    from agent.plan.gates import GATES  # the gates, and what ends a halt, speak of cases, so they import this module
+    from agent.plan.halts import halt_ended
+
     heal = case.heal
     if heal is not None and heal.halt is not None:
-        why = halt_ended(case, heal.halt)
+        why = halt_ended(case, heal, heal.halt)
         return EndHalt(why=why) if why else Idle()
     if heal is not None and heal.in_flight:
         outcome = watch_batch(case, heal)
@@ -124,8 +124,7 @@ def decide(case: RecycleCase) -> RecycleDecision:
             return Idle()  # while a Secret is not what it should be, nobody can be called fresh
         if any(failure(case, c) for c in case.pods):
             return Idle()  # it resolves again by itself; until then it is not known what it will run
-        return Finish()
-    from agent.plan.gates import GATES  # the gates speak of cases, so they import this module
+        return Finish() if not heal.started or case.ready >= min(heal.baseline, _wanted(case, heal)) else Idle()
 
     for gate in GATES:
         if (verdict := gate(case)) is not None:
@@ -146,14 +145,15 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     new = [c for c in case.pods if c.pod.uid not in reserved and c.pod.created + 1 >= heal.batch_at]
     if failed := next((f for c in new if (f := failure(case, c))), None):
         return HaltNow(halt=_halt(case, "canary-failed", *failed))
-    if blocked := next((b for c in new if (b := _blocked(c))), None):
+    if blocked := next((b for c in new if (b := blocked_by(c))), None):
         return HaltNow(halt=_halt(case, "canary-blocked", *blocked))
     if heal.batch and (not evicted or _unsent(case, heal)):
         return None  # reserved, perhaps never sent: evicted again under the same uids where that is still due
-    remaining = evicted & (here | case.terminating)
-    deadline = heal.batch_at + _ready_within(case)
-    if remaining or not _replaced(case, heal, new):
-        late = case.now > heal.batch_at + NO_REPLACEMENT
+    remaining, replaced = evicted & (here | case.terminating), _replaced(case, heal, new)
+    since = max(heal.batch_at, heal.unblocked_at)
+    deadline = since + _ready_within(case)
+    if not replaced or (remaining and case.now <= deadline):
+        late = case.now > since + NO_REPLACEMENT
         missing = not new if heal.stage == "restart" else len(case.pods) < _wanted(case, heal)
         if not remaining and late and missing:
             text = "no pod came in place of the old one: look at quotas and the controller's events"
@@ -165,6 +165,8 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
                 return HaltNow(halt=_halt(case, "canary-failed", text, slow.pod.key.name))
             if heal.stage != "restart":
                 return _below(case, heal)
+        if remaining and case.now > deadline:
+            return _leaving(case, heal, remaining)
         return Wait(
             until=min(deadline, case.now + 5) if case.now < deadline else case.now + 5, why="waiting for the new pod"
         )
@@ -176,7 +178,7 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     if again and heal.key == case.heal_key:  # else a newer version has come meanwhile: that is the next heal's
         text = f"was created after the change and is not fresh: {again[0].evidence}"
         return HaltNow(halt=_halt(case, "canary-failed", text, again[0].pod.key.name))
-    return Passed(pods=len(heal.batch) or len(new))
+    return Passed(pods=len(new))
 
 
 def _unsent(case: RecycleCase, heal: HealMemory) -> list[PodCase]:
@@ -221,6 +223,14 @@ def _below(case: RecycleCase, heal: HealMemory) -> Refuse:
     return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="below-baseline", detail=text, workload=case.key))
 
 
+def _leaving(case: RecycleCase, heal: HealMemory, uids: frozenset[str] | set[str]) -> Refuse:
+    """A pod that was evicted does not go, and nothing that serves has come in its place."""
+    pods = ", ".join(one.pod for one in heal.batch if one.uid in uids)
+    nodes = " ".join(["its node", *sorted({one.node for one in heal.batch if one.uid in uids and one.node})])
+    text = f"pod {pods} was evicted and is terminating still: its finalizers keep it, or {nodes} does"
+    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="terminating", detail=text, workload=case.key))
+
+
 def _wanted(case: RecycleCase, heal: HealMemory) -> int:
     return case.workload.replicas if case.workload is not None else heal.baseline
 
@@ -253,7 +263,8 @@ def _crashed(kind: str, run: ContainerRun) -> bool:
 _PULL = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ImageInspectError")
 
 
-def _blocked(candidate: PodCase) -> tuple[str, str] | None:
+def blocked_by(candidate: PodCase) -> tuple[str, str] | None:
+    """(what, pod) if a pod cannot start, whatever its Secrets hold."""
     pod = candidate.pod
     if pod.unschedulable:
         return f"cannot be placed: {_short(pod.unschedulable)}", pod.key.name
@@ -310,33 +321,6 @@ def _halt(case: RecycleCase, reason: str, detail: str, pod: str, *, remedy: str 
         secrets=tuple(str(moved.source) for moved in case.moved),
         back_to=", ".join(moved.back_to for moved in case.moved if moved.back_to),
     )  # fmt: skip
-
-
-def halt_ended(case: RecycleCase, halt: Halt) -> str:
-    """Why the halt is over; empty: it is not."""
-    if case.heal_key != halt.sources_key:
-        return "a source version or the template has changed"
-    if not case.pods and halt.reason == "canary-blocked":
-        return ""  # it is a pod that is missing
-    if halt.reason == "immutable-cached-on-node":
-        return "" if any(c.cached for c in case.pods) else "every pod is on a node that serves the new Secret"
-    if not case.stale and not any(failure(case, c) for c in case.pods):
-        return "no container is stale any more"
-    halted = next((c.pod for c in case.pods if c.pod.key.name == halt.pod), None)
-    if halt.reason == "canary-blocked":
-        placed = not any(_blocked(c) for c in case.pods)
-        return "the new pod has been placed" if placed and _all_came(case.workload, len(case.pods)) else ""
-    if halted is not None and halted.ready and halted.ready_since and case.now - halted.ready_since > CANARY_HOLDS:
-        return "the canary got ready and stayed so"
-    return ""
-
-
-def _all_came(workload: Workload | None, pods: int) -> bool:
-    """There are as many pods as are wanted; of a Deployment, as many of its template: beside a restart the old one,
-    which is still there, says nothing of the new one."""
-    if workload is None:
-        return True
-    return pods >= workload.replicas and (workload.key.kind != "Deployment" or workload.updated >= workload.replicas)
 
 
 # ------------------------------------------------------------------------------------------------- what comes next

@@ -296,7 +296,7 @@ _REACHED: dict[str, Callable[[object], bool]] = {
             "observe-mode", "no-rule", "paused", "opted-out", "bare-pod", "unsupported-owner", "owner-unknown",
             "operator-owned", "other-restarter", "deleting", "rollout-paused", "partition", "mid-rollout",
             "single-replica", "upstream", "outside-window", "blast-radius", "campaign", "pod-disruption-budget",
-            "attempts", "unknown", "below-baseline", "missing-key", "pod-failing",
+            "attempts", "unknown", "below-baseline", "missing-key", "pod-failing", "not-all-ready", "terminating",
         )
     },
 }  # fmt: skip
