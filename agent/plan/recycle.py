@@ -178,7 +178,7 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
     if again and heal.key == case.heal_key:  # else a newer version has come meanwhile: that is the next heal's
         text = f"was created after the change and is not fresh: {again[0].evidence}"
         return HaltNow(halt=_halt(case, "canary-failed", text, again[0].pod.key.name))
-    return Passed(pods=len(new))
+    return Passed(pods=min(len(new), len(heal.batch)) if heal.batch else len(new))
 
 
 def _unsent(case: RecycleCase, heal: HealMemory) -> list[PodCase]:

@@ -85,7 +85,7 @@ def test_s27_outside_the_window_no_pod_is_touched_until_it_opens() -> None:
 
 def test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds() -> None:
     """The window ends while two pods are under way: they are followed to their end, the fourth waits."""
-    with Scenario(Options(node_settings=Settings(ready=2.5))) as s:
+    with Scenario(Options(node_settings=Settings(ready=4.0))) as s:
         _world(s, 4, strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2, "maxSurge": 0}})
         closes = _minute(s, HOUR)
         s.policy(recycle={"windows": [_window(closes - 2 * HOUR, closes)], "canary": {"readyWithin": "5m"}})
@@ -95,7 +95,7 @@ def test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds() -> No
         s.rotate("prod-kv", "api-key", "value-two")
         s.wait(lambda: len(s.evicted(NS)) == 3, why="the canary, and a batch of two")
         s.wait(lambda: len(s.running(NS, "backend")) == 4, why="their successors have begun, before time flies")
-        s.cycles(agent, 2)
+        s.cycles(agent, 1)
         _until(s, closes + 1)
         told = agent.until(reason="outside-window", workload="backend")
         s.cycles(agent)
