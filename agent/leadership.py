@@ -1,10 +1,10 @@
 """One actor at a time: who holds the Lease acts, everybody else watches.
 
 The protocol is that of Kubernetes' own controllers. Clocks are never compared: a Lease has run out when its record has
-not changed for its own duration by the watcher's own monotonic clock. A holder stops acting well before that, by its
-monotonic clock too, which goes on while a process is stopped: one that wakes up after a pause knows at once that it
-may lead no more. What happens between this look and the call that follows it no Lease can prevent; that is what the
-reservations in the ledger and the uid in each call are for.
+not changed for its own duration, and never for less than ours (anybody may edit it), by the watcher's own monotonic
+clock. A holder stops acting well before that, by its monotonic clock too, which goes on while a process is stopped: one
+that wakes up after a pause knows at once that it may lead no more. What happens between this look and the call that
+follows it no Lease can prevent; that is what the reservations in the ledger and the uid in each call are for.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Leadership:
         known = self._record
         if known is None:
             self._take(Record(transitions=0), asked)
-        elif known.holder in ("", self.me) or asked - self._changed_at > known.seconds:
+        elif known.holder in ("", self.me) or asked - self._changed_at > max(known.seconds, self._pace.duration):
             self._take(known, asked)
 
     def _see(self, found: Record | None, at: float) -> None:
