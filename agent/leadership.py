@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.decode import BadAnswer
@@ -69,7 +71,7 @@ class Leadership:
         self.on_change = on_change
         self._conn, self._writer, self._clock, self._pace = conn, Writer(conn), conn.clock, pace
         self._key = ObjectKey(namespace, LEASE_NAME)
-        self._record: Record | None = None
+        self._record: Record | None = None  # without a version: it has been deleted since
         self._changed_at = 0.0  # when the record was first seen as it is (monotonic)
         self._acts_until = 0.0
         self._stopping = threading.Event()
@@ -166,6 +168,9 @@ class Leadership:
 
     def _see(self, found: Record | None, at: float) -> None:
         known = self._record
+        if found is None and known is not None and known.holder not in ("", self.me):
+            # Deleted, and its holder, who does not know, acts on: it is to be waited for as if it fell silent now.
+            found = msgspec.structs.replace(known, resource_version="")
         if found is None or known is None or found.resource_version != known.resource_version:
             self._changed_at = at
         self._record = found
