@@ -168,6 +168,8 @@ class Leadership:
 
     def _see(self, found: Record | None, at: float) -> None:
         known = self._record
+        if found is None or found.holder != self.me:
+            self._acts_until = 0.0  # whoever holds it, or takes it now, acts at once
         if found is None and known is not None and known.holder not in ("", self.me):
             # Deleted, and its holder, who does not know, acts on: it is to be waited for as if it fell silent now.
             found = msgspec.structs.replace(known, resource_version="")
