@@ -13,6 +13,7 @@ from agent.cluster.lease import Record, micro_time, read_lease, write_lease
 from agent.cluster.writer import Writer
 from agent.leadership import LEASE_NAME, Leadership, Pace
 from agent.model import ObjectKey
+from agent.sandbox.apiserver.faults import FaultRule
 
 NS = "agents"
 KEY = ObjectKey(NS, LEASE_NAME)
@@ -22,9 +23,9 @@ LOOKS = 5
 
 
 @contextmanager
-def process(api: Cluster, me: str) -> Iterator[Leadership]:
+def process(api: Cluster, me: str, pace: Pace = PACE) -> Iterator[Leadership]:
     """One that leads, or stands by, until the end of the block; it has looked once."""
-    leadership = Leadership(api.connect(), NS, me, pace=PACE)
+    leadership = Leadership(api.connect(), NS, me, pace=pace)
     leadership.start()
     try:
         yield leadership
@@ -89,3 +90,14 @@ def test_a_lease_that_is_deleted_with_its_holder_gone_is_taken_when_that_one_act
     deleted(api)
     with process(api, "newcomer") as newcomer:
         assert newcomer.leading
+
+
+def test_a_holder_whose_renewal_hangs_knows_it_within_seconds(api: Cluster) -> None:
+    """A server that never answers the write is given up while there is time to act left, and the trouble is told."""
+    api.seed({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
+    with process(api, "me", Pace(renew=0.1)) as me:
+        rule = FaultRule(effect="half-open", verb="update", resource="leases")
+        api.loop.call(api.server.faults.add, rule)
+        eventually(lambda: me.trouble is not None and me.trouble.cause == "unreachable", Pace().act)
+        assert me.leading
+        api.loop.call(api.server.faults.remove, rule)
