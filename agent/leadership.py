@@ -1,10 +1,10 @@
 """One actor at a time: who holds the Lease acts, everybody else watches.
 
 The protocol is that of Kubernetes' own controllers. Clocks are never compared: a Lease has run out when its record has
-not changed for its own duration by the watcher's own monotonic clock. A holder stops acting well before that, by its
-monotonic clock too, which goes on while a process is stopped: one that wakes up after a pause knows at once that it
-may lead no more. What happens between this look and the call that follows it no Lease can prevent; that is what the
-reservations in the ledger and the uid in each call are for.
+not changed for its own duration, and never for less than ours (anybody may edit it), by the watcher's own monotonic
+clock. A holder stops acting well before that, by its monotonic clock too, which goes on while a process is stopped: one
+that wakes up after a pause knows at once that it may lead no more. What happens between this look and the call that
+follows it no Lease can prevent; that is what the reservations in the ledger and the uid in each call are for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from agent.clock import Clock
 from agent.cluster.connection import Connection
@@ -69,7 +71,7 @@ class Leadership:
         self.on_change = on_change
         self._conn, self._writer, self._clock, self._pace = conn, Writer(conn), conn.clock, pace
         self._key = ObjectKey(namespace, LEASE_NAME)
-        self._record: Record | None = None
+        self._record: Record | None = None  # without a version: it has been deleted since
         self._changed_at = 0.0  # when the record was first seen as it is (monotonic)
         self._acts_until = 0.0
         self._stopping = threading.Event()
@@ -161,11 +163,16 @@ class Leadership:
         known = self._record
         if known is None:
             self._take(Record(transitions=0), asked)
-        elif known.holder in ("", self.me) or asked - self._changed_at > known.seconds:
+        elif known.holder in ("", self.me) or asked - self._changed_at > max(known.seconds, self._pace.duration):
             self._take(known, asked)
 
     def _see(self, found: Record | None, at: float) -> None:
         known = self._record
+        if found is None or found.holder != self.me:
+            self._acts_until = 0.0  # whoever holds it, or takes it now, acts at once
+        if found is None and known is not None and known.holder not in ("", self.me):
+            # Deleted, and its holder, who does not know, acts on: it is to be waited for as if it fell silent now.
+            found = msgspec.structs.replace(known, resource_version="")
         if found is None or known is None or found.resource_version != known.resource_version:
             self._changed_at = at
         self._record = found

@@ -17,6 +17,9 @@ from agent.cluster.resources import RESOURCES
 from agent.cluster.writer import Writer
 from agent.model import ObjectKey
 
+_ANSWERED_WITHIN = 5.0
+"""Seconds: a holder has to know before its time to act is over that it could not renew."""
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What a Lease says. ``resource_version`` is empty for one that is to be created."""
@@ -49,7 +52,7 @@ class _Lease(msgspec.Struct):
 def read_lease(conn: Connection, key: ObjectKey) -> Record | None:
     """None if there is none. Raises ApiProblem, Unreachable, BadAnswer. Nothing is retried: the caller asks again."""
     try:
-        body = conn.request("GET", RESOURCES["leases"].path(*key), patience=0.0, read_timeout=5.0).body
+        body = conn.request("GET", RESOURCES["leases"].path(*key), patience=0.0, read_timeout=_ANSWERED_WITHIN).body
     except ApiProblem as error:
         if error.code == 404:
             return None
@@ -76,8 +79,8 @@ def write_lease(writer: Writer, key: ObjectKey, record: Record) -> Record:
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": msgspec.to_builtins(spec)
     }  # fmt: skip
     if record.resource_version:
-        return _record(writer.replace("leases", key, body))
-    return _record(writer.create("leases", key.namespace, body))
+        return _record(writer.replace("leases", key, body, read_timeout=_ANSWERED_WITHIN))
+    return _record(writer.create("leases", key.namespace, body, read_timeout=_ANSWERED_WITHIN))
 
 
 def micro_time(at: float) -> str:

@@ -22,6 +22,7 @@ from agent.model import FORCE_SYNC, RESTARTED_AT, ExternalSecret, ObjectKey, Wor
 _MERGE_PATCH = "application/merge-patch+json"
 _BUDGET = re.compile(r"disruption budget (\S+) ", re.IGNORECASE)
 _REMEMBERED_EVENTS = 5000
+_ANSWERED_WITHIN = 30.0
 _TWO_BUDGETS = "more than one PodDisruptionBudget"
 
 
@@ -138,13 +139,17 @@ class Writer:
         """Delete an object of our own, in exactly this state where ``resource_version`` is given."""
         self._delete(kind, key, {"uid": uid} | ({"resourceVersion": resource_version} if resource_version else {}))
 
-    def create(self, resource: str, namespace: str, body: Mapping[str, object]) -> bytes:
+    def create(
+        self, resource: str, namespace: str, body: Mapping[str, object], *, read_timeout: float = _ANSWERED_WITHIN
+    ) -> bytes:
         """Create any other object (Events, Leases) from its JSON form; returns the answer's JSON."""
-        return self._send("POST", RESOURCES[resource].path(namespace), body).body
+        return self._send("POST", RESOURCES[resource].path(namespace), body, read_timeout=read_timeout).body
 
-    def replace(self, resource: str, key: ObjectKey, body: Mapping[str, object]) -> bytes:
+    def replace(
+        self, resource: str, key: ObjectKey, body: Mapping[str, object], *, read_timeout: float = _ANSWERED_WITHIN
+    ) -> bytes:
         """Replace such an object; with ``metadata.resourceVersion`` in it, a compare-and-swap. Returns the answer."""
-        return self._send("PUT", RESOURCES[resource].path(*key), body).body
+        return self._send("PUT", RESOURCES[resource].path(*key), body, read_timeout=read_timeout).body
 
     def patch(self, resource: str, key: ObjectKey, patch: Mapping[str, object]) -> bytes:
         """Merge-patch such an object; returns the answer's JSON."""
@@ -161,11 +166,19 @@ class Writer:
         self._send("DELETE", RESOURCES[resource].path(key.namespace, key.name), body)
 
     def _send(
-        self, method: str, path: str, body: Mapping[str, object] | bytes, *, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | bytes,
+        *,
+        content_type: str = "application/json",
+        read_timeout: float = _ANSWERED_WITHIN,
     ) -> Answer:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
         query = {k: v for k, v in self._query.items() if method != "DELETE" or k != "fieldManager"}
-        return self._conn.request(method, path, query=query, body=encoded, content_type=content_type)
+        return self._conn.request(
+            method, path, query=query, body=encoded, content_type=content_type, read_timeout=read_timeout
+        )
 
 
 def _refusal(error: ApiProblem) -> EvictionRefused | None:

@@ -69,6 +69,20 @@ def holder(s: Scenario) -> Any:
     return found and found["spec"]["holderIdentity"]
 
 
+def lease_requests(s: Scenario, verb: str, code: int) -> list[AuditEntry]:
+    """What the agents asked of the Lease and were answered so."""
+    return [e for e in s.requests() if (e.resource, e.verb, e.code) == ("leases", verb, code)]
+
+
+def taken_over(s: Scenario, **changes: Any) -> None:
+    """Somebody called agent-c holds the Lease from now on."""
+    lease = s.get("Lease", AGENT_NAMESPACE, "secret-drift-agent")
+    assert lease is not None
+    taken = {**lease["spec"], "holderIdentity": "agent-c", "leaseTransitions": 1, **changes}
+    metadata = {"name": "secret-drift-agent", "namespace": AGENT_NAMESPACE}
+    s.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": taken})
+
+
 def all_fresh(s: Scenario) -> bool:
     """Whether the whole workload runs the new value."""
     return s.is_ready(NS, APP) and s.all_hold(NS, APP, "app-secrets", "API_KEY", "value-two")
@@ -110,15 +124,29 @@ def test_s34_who_stands_by_says_so_anew_when_another_leads() -> None:
         leader, other = two(s)
         assert "standing by: agent-a holds the Lease" in other.err
 
-        lease = s.get("Lease", AGENT_NAMESPACE, "secret-drift-agent")
-        taken = {**lease["spec"], "holderIdentity": "agent-c", "leaseTransitions": 1}
-        metadata = {"name": "secret-drift-agent", "namespace": AGENT_NAMESPACE}
-        s.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": taken})
+        taken_over(s)
         s.wait(lambda: "standing by: agent-c holds the Lease" in leader.err, why="the former leader says so")
         s.wait(lambda: "standing by: agent-c holds the Lease" in other.err, why="the other says so, too")
         assert not leads(s, leader)
         assert not leads(s, other)
         assert other.err.count("holds the Lease") == 2
+
+
+def test_s34_a_leader_that_reads_anothers_name_in_its_lease_acts_no_more() -> None:
+    """Whatever time its last renewal has left it, the other may act already: a rotation right then is left to that."""
+    with Scenario() as s:
+        world(s)
+        leader = s.start_agent(POD_NAME="agent-a")
+        s.cycles(leader, 1)
+        refused = len(lease_requests(s, "update", 409))
+        taken_over(s, leaseDurationSeconds=3600)
+        s.wait(lambda: len(lease_requests(s, "update", 409)) > refused, why="its renewal is refused")
+        since = lease_requests(s, "update", 409)[-1].at
+        s.wait(lambda: [e for e in lease_requests(s, "get", 200) if e.at >= since], why="it reads why")
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: "standing by: agent-c holds the Lease" in leader.err, why="it says so")
+        s.cycles(leader, 3)
+        assert s.writes() == []
 
 
 def test_s34_a_leader_that_is_told_to_end_gives_the_lease_back_and_the_next_goes_on_at_once() -> None:

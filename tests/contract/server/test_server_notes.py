@@ -87,9 +87,14 @@ def test_a_lease_is_taken_by_compare_and_swap(server: ApiServerWorld) -> None:
 
 
 def test_a_lease_is_made_by_put_where_there_is_none(server: ApiServerWorld) -> None:
-    """A PUT of an absent Lease creates it, one of an absent Secret is 404."""
+    """A PUT of an absent Lease creates it, also by a holder that knew its version; one of an absent Secret is 404."""
     server.replace("leases", _lease(server, "one"))
     assert server.get("leases", "leader")["spec"]["holderIdentity"] == "one"
+    body = _lease(server, "two")
+    body["metadata"]["resourceVersion"] = server.get("leases", "leader")["metadata"]["resourceVersion"]
+    server.request("DELETE", server.path("leases", "leader"))
+    server.replace("leases", body)
+    assert server.get("leases", "leader")["spec"]["holderIdentity"] == "two"
     with pytest.raises(ApiProblem) as caught:
         server.replace("secrets", {"metadata": {"name": "s"}})
     assert caught.value.code == 404
