@@ -67,6 +67,7 @@ class Ledger:
         self._counts: dict[str, int] = {}
         self._dirty: dict[str, set[tuple[str, ...]]] = {table: set() for table in shards.TABLES}
         self._anew: set[str] = set()  # tables that begin anew: written whole with the next save
+        self._growing: set[str] = set()  # tables of which some shards may be of a former number: written whole, too
         self._unusable: dict[str, list[str]] = {}  # why -> names
         self._key_id = ""
 
@@ -158,6 +159,8 @@ class Ledger:
             for number in shards.missing(found):
                 self._lose(table, f"{prefix}{number}", "not there")
         target.update(shards.merged(found))
+        if len({shard.of for shard in found}) > 1:
+            self._growing.add(table)
         most = 1 + max((number for number, _ in there), default=0)
         self._counts[table] = shards.covering(most) if table in self._anew else max((s.of for s in found), default=1)
 
@@ -193,7 +196,11 @@ class Ledger:
     def _save_table(self, table: str, entries: dict[Any, Any]) -> None:
         count = max(self._counts.get(table, 1), shards.shard_count(len(entries)))
         keys = self._dirty[table]
-        if count != self._counts.get(table) or table in self._anew:
+        if count != self._counts.get(table):
+            # From the first of them on: those that are written count, whatever becomes of the rest.
+            self._counts[table] = count
+            self._growing.add(table)
+        if table in self._anew or table in self._growing:
             wanted = set(range(count))
         else:
             wanted = {shards.shard_of(key, count) for key in keys}
@@ -202,9 +209,9 @@ class Ledger:
         for number, part in sorted(shards.split(entries, count, wanted).items(), reverse=True):
             name = f"{PREFIX}-{table}-{number}"
             self._put(name, kind, {"entries": shards.encode(table, part, count, self._key_id)})
-        self._counts[table] = count
         self._dirty[table] = set()
         self._anew.discard(table)
+        self._growing.discard(table)
 
     def _put(self, name: str, kind: StoredKind, data: dict[str, bytes]) -> None:
         assert self._writer is not None
