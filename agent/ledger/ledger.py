@@ -91,6 +91,8 @@ class Ledger:
         if self._unusable:
             said = "; ".join(f"{_some(names)} ({why})" for why, names in self._unusable.items())
             self._tell(f"not used: {said}. What they knew is unknown now, and nothing is restarted for it")
+        if cut := sorted(str(key) for key, known in memory.secrets.items() if shards.was_cut(known)):
+            self._tell(f"there was no room for the history of {_some(cut)}: it is unknown, and begins anew")
         return memory
 
     @property
@@ -195,23 +197,31 @@ class Ledger:
 
     def _save_table(self, table: str, entries: dict[Any, Any]) -> None:
         count = max(self._counts.get(table, 1), shards.shard_count(len(entries)))
-        keys = self._dirty[table]
+        while (parts := self._parts(table, entries, count)) is None:
+            count *= 2
         if count != self._counts.get(table):
             # From the first of them on: those that are written count, whatever becomes of the rest.
             self._counts[table] = count
             self._growing.add(table)
-        if table in self._anew or table in self._growing:
-            wanted = set(range(count))
-        else:
-            wanted = {shards.shard_of(key, count) for key in keys}
-        kind: StoredKind = shards.TABLES[table][0]
         # The highest first: while a table grows, those below still hold what goes to those above.
-        for number, part in sorted(shards.split(entries, count, wanted).items(), reverse=True):
-            name = f"{PREFIX}-{table}-{number}"
-            self._put(name, kind, {"entries": shards.encode(table, part, count, self._key_id)})
+        for number, data in sorted(parts.items(), reverse=True):
+            self._put(f"{PREFIX}-{table}-{number}", shards.TABLES[table][0], {"entries": data})
         self._dirty[table] = set()
         self._anew.discard(table)
         self._growing.discard(table)
+
+    def _parts(self, table: str, entries: dict[Any, Any], count: int) -> dict[int, bytes] | None:
+        """The shards to write, by number; None: one of them is too large, and more of them would help."""
+        whole = count != self._counts.get(table) or table in self._anew or table in self._growing
+        wanted = set(range(count)) if whole else {shards.shard_of(key, count) for key in self._dirty[table]}
+        divide = shards.divisible(len(entries), count)
+        parts: dict[int, bytes] = {}
+        for number, part in shards.split(entries, count, wanted).items():
+            data = shards.fitting(table, part, count, self._key_id, divide=divide)
+            if data is None:
+                return None
+            parts[number] = data
+        return parts
 
     def _put(self, name: str, kind: StoredKind, data: dict[str, bytes]) -> None:
         assert self._writer is not None
