@@ -67,6 +67,7 @@ class Ledger:
         self._counts: dict[str, int] = {}
         self._dirty: dict[str, set[tuple[str, ...]]] = {table: set() for table in shards.TABLES}
         self._anew: set[str] = set()  # tables that begin anew: written whole with the next save
+        self._growing: set[str] = set()  # tables of which some shards may be of a former number: written whole, too
         self._unusable: dict[str, list[str]] = {}  # why -> names
         self._key_id = ""
 
@@ -90,6 +91,8 @@ class Ledger:
         if self._unusable:
             said = "; ".join(f"{_some(names)} ({why})" for why, names in self._unusable.items())
             self._tell(f"not used: {said}. What they knew is unknown now, and nothing is restarted for it")
+        if cut := sorted(str(key) for key, known in memory.secrets.items() if shards.was_cut(known)):
+            self._tell(f"there was no room for the history of {_some(cut)}: it is unknown, and begins anew")
         return memory
 
     @property
@@ -158,6 +161,8 @@ class Ledger:
             for number in shards.missing(found):
                 self._lose(table, f"{prefix}{number}", "not there")
         target.update(shards.merged(found))
+        if len({shard.of for shard in found}) > 1:
+            self._growing.add(table)
         most = 1 + max((number for number, _ in there), default=0)
         self._counts[table] = shards.covering(most) if table in self._anew else max((s.of for s in found), default=1)
 
@@ -192,19 +197,31 @@ class Ledger:
 
     def _save_table(self, table: str, entries: dict[Any, Any]) -> None:
         count = max(self._counts.get(table, 1), shards.shard_count(len(entries)))
-        keys = self._dirty[table]
-        if count != self._counts.get(table) or table in self._anew:
-            wanted = set(range(count))
-        else:
-            wanted = {shards.shard_of(key, count) for key in keys}
-        kind: StoredKind = shards.TABLES[table][0]
+        while (parts := self._parts(table, entries, count)) is None:
+            count *= 2
+        if count != self._counts.get(table):
+            # From the first of them on: those that are written count, whatever becomes of the rest.
+            self._counts[table] = count
+            self._growing.add(table)
         # The highest first: while a table grows, those below still hold what goes to those above.
-        for number, part in sorted(shards.split(entries, count, wanted).items(), reverse=True):
-            name = f"{PREFIX}-{table}-{number}"
-            self._put(name, kind, {"entries": shards.encode(table, part, count, self._key_id)})
-        self._counts[table] = count
+        for number, data in sorted(parts.items(), reverse=True):
+            self._put(f"{PREFIX}-{table}-{number}", shards.TABLES[table][0], {"entries": data})
         self._dirty[table] = set()
         self._anew.discard(table)
+        self._growing.discard(table)
+
+    def _parts(self, table: str, entries: dict[Any, Any], count: int) -> dict[int, bytes] | None:
+        """The shards to write, by number; None: one of them is too large, and more of them would help."""
+        whole = count != self._counts.get(table) or table in self._anew or table in self._growing
+        wanted = set(range(count)) if whole else {shards.shard_of(key, count) for key in self._dirty[table]}
+        divide = shards.divisible(len(entries), count)
+        parts: dict[int, bytes] = {}
+        for number, part in shards.split(entries, count, wanted).items():
+            data = shards.fitting(table, part, count, self._key_id, divide=divide)
+            if data is None:
+                return None
+            parts[number] = data
+        return parts
 
     def _put(self, name: str, kind: StoredKind, data: dict[str, bytes]) -> None:
         assert self._writer is not None

@@ -2,7 +2,9 @@
 
 Each table is cut into shards by a hash of the key, and only shards that changed are written. Their number follows the
 size of the table, so that a small cluster has a handful of objects, and a shard of a big one stays small enough to be
-rewritten before a single step.
+rewritten before a single step. It follows the bytes, too, up to a limit: names that meet in one shard can be chosen,
+and whoever chooses them must cost neither thousands of objects nor what others want remembered. What is still too large
+then is remembered as unknown, the largest first.
 """
 
 from __future__ import annotations
@@ -12,15 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from agent.cluster.stored import StoredKind
-from agent.memory import ChainMemory, HealMemory, Recycled, SecretMemory, SourceMemory
+from agent.memory import UNOBSERVED, ChainMemory, Entry, HealMemory, Recycled, SecretMemory, SourceMemory
 from agent.model import ObjectKey, SourceKey, WorkloadKey
 
 FORMAT = 1
 PER_SHARD = 400
 MOST_SHARDS = 4096
 """More than a million entries; whatever claims to be one of more parts is none of ours."""
+
+LARGEST = 900_000
+"""Bytes of one shard. The API server takes 1 MiB of data, for a Secret before base64, for a ConfigMap as UTF-8."""
+_MOST_BY_SIZE = 32
+"""So many times more shards than the number of entries asks for."""
 
 TABLES: dict[str, tuple[StoredKind, type[Any], type[Any]]] = {
     "history": ("secrets", ObjectKey, SecretMemory),
@@ -63,6 +71,54 @@ def encode(table: str, entries: Mapping[Any, Any], count: int, key_id: str) -> b
     body = {"format": FORMAT, "of": count, "keyId": key_id, "entries": [[tuple(k), v] for k, v in entries.items()]}
     raw = msgspec.json.encode(body)
     return zlib.compress(raw, 1) if TABLES[table][0] == "secrets" else raw
+
+
+def divisible(entries: int, count: int) -> bool:
+    """Whether a table of so many entries may be cut into twice as many shards because one of them is too large."""
+    return count < min(MOST_SHARDS, _MOST_BY_SIZE * shard_count(entries))
+
+
+def fitting(table: str, entries: Mapping[Any, Any], count: int, key_id: str, *, divide: bool) -> bytes | None:
+    """One shard as bytes, with as much of its entries as there is room for. None: it is to be divided first.
+
+    An entry that fills a shard by itself is cut at once: no division helps against that.
+    """
+    data = encode(table, entries, count, key_id)
+    if len(data) <= LARGEST:
+        return data
+    sizes = {key: len(encode(table, {key: value}, count, key_id)) for key, value in entries.items()}
+    kept = {key: least(value) if sizes[key] > LARGEST else value for key, value in entries.items()}
+    data = encode(table, kept, count, key_id)
+    if divide and len(data) > LARGEST:
+        return None
+    left = sorted((key for key in sizes if sizes[key] <= LARGEST), key=lambda key: (-sizes[key], key))
+    while len(data) > LARGEST and left:
+        over = len(data) - LARGEST
+        while over > 0 and left:
+            key = left.pop(0)
+            kept[key] = least(kept[key])
+            over -= sizes[key]
+        data = encode(table, kept, count, key_id)
+    return data
+
+
+def least(value: Any) -> Any:
+    """What must be remembered of an entry that there is no room for, so that nothing is done that it forbids.
+
+    Of a history: that there was one, and that nobody knows what it was. It is of no resourceVersion, so that the next
+    look is compared with it. Of a chain: all but since when each finding and each rotation is there.
+    """
+    if isinstance(value, SecretMemory):
+        unknown = (Entry(value=UNOBSERVED, lo=0.0, hi=0.0),)
+        return replace(value, resource_version="", keys={}, others=unknown, assumed_from=None)
+    if isinstance(value, ChainMemory):
+        return replace(value, since={}, cleared={}, rotations={})
+    return value
+
+
+def was_cut(memory: SecretMemory) -> bool:
+    """Whether a history is what ``least`` has left of one."""
+    return bool(memory.uid) and not memory.resource_version
 
 
 class Shard(NamedTuple):

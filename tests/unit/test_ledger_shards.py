@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
 import zlib
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.ledger import shards
 from agent.ledger.keys import key_id_of
 from agent.ledger.shards import Shard, Unreadable
-from agent.memory import SecretMemory, SourceMemory
+from agent.memory import ABSENT, ChainMemory, Entry, NodeCache, SecretMemory, SourceMemory
 from agent.model import ObjectKey, SourceKey, SourceState
 
 SOURCE = SourceKey("prod-kv.vault.azure.net", "api-key")
@@ -113,6 +116,65 @@ def test_what_was_forgotten_while_a_table_was_split_stays_forgotten() -> None:
     before = names(30)
     after = {key: number for key, number in before.items() if shards.shard_of(key, 2) != 1}
     assert shards.merged([*cut(before, 1, 0), *cut(after, 2, 1)]) == after
+
+
+def taking(size: int, seed: int) -> SecretMemory:
+    """A history that takes about so many bytes when it is compressed."""
+    value = base64.b64encode(random.Random(seed).randbytes(size)).decode()
+    return replace(KNOWN, keys={"key": (Entry(value=value, lo=0.0, hi=0.0),)})
+
+
+@pytest.mark.parametrize(("of", "new"), [(1, 8), (2, 16)])
+def test_a_table_that_grew_several_times_at_once_is_whole_wherever_we_died(of: int, new: int) -> None:
+    """Doubled again and again before anything was written: the old shards still hold all that is not there yet."""
+    table = names(60)
+    for written in range(new + 1):
+        above = range(new)[new - written :]
+        found = [*cut(table, of, *(n for n in range(of) if n not in above)), *cut(table, new, *above)]
+        assert shards.missing(found) == []
+        assert shards.merged(found) == table
+
+
+def test_a_shard_is_divided_before_anything_of_it_is_left_out() -> None:
+    """Where several entries are too large together; not where one is too large alone, for that would help nothing."""
+    both = {ObjectKey("shop", str(n)): taking(600_000, n) for n in range(2)}
+    one = {ObjectKey("shop", "0"): taking(2_000_000, 0), ObjectKey("shop", "1"): KNOWN}
+    assert shards.fitting("history", both, 1, "k", divide=True) is None
+    assert shards.fitting("history", one, 1, "k", divide=True) is not None
+
+
+@pytest.mark.parametrize("sizes", [(400_000,) * 5, (2_000_000, 10, 10), (300_000, 300_000, 310_000, 10), (10,) * 9])
+def test_what_cannot_be_divided_fits_and_loses_its_largest_entries(sizes: tuple[int, ...]) -> None:
+    """Every key is still there; those that are whole are no larger than those that are not."""
+    entries = {ObjectKey("shop", str(n)): taking(size, n) for n, size in enumerate(sizes)}
+    data = shards.fitting("history", entries, 1, "k", divide=False)
+    assert data is not None
+    assert len(data) <= shards.LARGEST
+    kept = shards.decode("history", 0, data).entries
+    assert kept.keys() == entries.keys()
+    lost = {key for key in kept if shards.was_cut(kept[key])}
+    assert all(kept[key] == entries[key] for key in kept.keys() - lost)
+    size = {key: sizes[int(key.name)] for key in entries}
+    assert max((size[key] for key in kept.keys() - lost), default=0) <= min((size[key] for key in lost), default=10**9)
+
+
+def test_the_number_of_shards_grows_with_bytes_up_to_a_limit() -> None:
+    """Thirty-two times as many as for the number of entries alone, and never more than can be read back."""
+    assert shards.divisible(1, 16)
+    assert not shards.divisible(1, 32)
+    assert shards.divisible(50_000, 2048)
+    assert not shards.divisible(1_000_000, shards.MOST_SHARDS)
+
+
+def test_what_is_left_of_an_entry_still_forbids_what_it_forbade() -> None:
+    """A history that is unknown keeps its object and the nodes that may serve a former one; a chain, what was tried."""
+    cache = NodeCache(uid="u", at=1.0, dirty=("node-1",))
+    history = replace(KNOWN, keys={"a": ()}, others=(Entry(value=ABSENT, lo=1.0, hi=1.0),), cache=cache, immutable=True)
+    left = shards.least(history)
+    assert (left.uid, left.first_look, left.cache, left.immutable) == ("u", 1000.0, cache, True)
+    assert (left.keys, [entry.value for entry in left.others], left.resource_version) == ({}, ["?"], "")
+    chain = ChainMemory(covered={"a": "b"}, acknowledged="1-a", since={"k": 1.0}, cleared={"l": 1.0})
+    assert shards.least(chain) == ChainMemory(covered={"a": "b"}, acknowledged="1-a")
 
 
 def test_the_id_of_a_key_is_made_of_the_key() -> None:

@@ -31,6 +31,7 @@ from agent.model import FORCE_SYNC, MODE, ExternalSecret, StoreKey
 
 GROUP = "external-secrets.io"
 _DEFAULT_REFRESH = 3600.0  # of the CRD
+_MOST_ENTRIES = 1000  # what is remembered of each must fit into one object, with all the others
 Kind = Literal["data", "extract", "find", "generator", "nothing"]
 
 
@@ -135,8 +136,10 @@ class ExternalSecretWire(Wire):
 
 
 def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> ExternalSecret:
-    """Raises Unfit for what ESO itself could not read."""
+    """Raises Unfit for what ESO itself could not read, and for more entries than can be remembered."""
     meta, spec, status = wire.metadata, wire.spec, wire.status or Status()
+    if len(spec.data or ()) + len(spec.data_from or ()) > _MOST_ENTRIES:
+        raise Unfit("spec.data", f"has more than {_MOST_ENTRIES} entries, those of spec.dataFrom included")
     key = key_of(meta)
     target = spec.target or Target()
     template = target.template or Template()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from agent.cluster.decode.wire import Meta, Wire, controller, key_of, newest, present, shared
+from agent.cluster.decode.wire import Meta, Unfit, Wire, controller, key_of, newest, present, shared
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
 from agent.model import FORCE_SYNC, SecretView
@@ -14,6 +14,7 @@ _ESO_WRITER = "externalsecrets.external-secrets.io/"
 _MANAGED = "reconcile.external-secrets.io/managed"
 _CREATED_BY = "reconcile.external-secrets.io/created-by"
 _DATA_HASH = "reconcile.external-secrets.io/data-hash"
+_MOST_KEYS = 2000  # each has a history, and all those of one Secret must fit into one object
 _SHA3_224 = 56  # hex digits; ESO before 0.16.2 wrote 32 digits of MD5
 
 
@@ -47,7 +48,9 @@ _shared = _Shared(most=4_096)
 
 
 def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretView:
-    """Without a key to make fingerprints with, nothing is said about the data."""
+    """Without a key to make fingerprints with, nothing is said about the data. Raises Unfit."""
+    if len(wire.data or ()) > _MOST_KEYS:
+        raise Unfit("data", f"has more than {_MOST_KEYS} keys")
     meta = wire.metadata
     key = key_of(meta)
     labels, annotations = shared(meta.labels), meta.annotations or {}

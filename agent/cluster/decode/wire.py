@@ -17,6 +17,7 @@ import msgspec
 from agent.model import ObjectKey, Owner, Selector
 
 EMPTY = msgspec.Raw(b"")
+_LONGEST_NAME = 253  # of any object
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -160,9 +161,12 @@ def seconds(time: datetime | None) -> float | None:
 
 
 def controller(references: list[OwnerRef] | None) -> Owner | None:
-    """The ownerReference that controls the object, if there is one."""
+    """The ownerReference that controls the object, if there is one. Raises Unfit."""
     for ref in references or ():
         if ref.controller:
+            # It names workloads in what is remembered; the API server itself takes any length.
+            if len(ref.name) > _LONGEST_NAME or len(ref.kind) > _LONGEST_NAME:
+                raise Unfit("metadata.ownerReferences", f"names a controller by more than {_LONGEST_NAME} characters")
             group, slash, _ = ref.api_version.partition("/")
             return Owner(sys.intern(ref.kind), sys.intern(ref.name), ref.uid, sys.intern(group) if slash else "")
     return None
