@@ -127,10 +127,14 @@ _pulls = msgspec.json.Decoder(list[PullSecret] | None)
 
 
 class Templates:
-    """Consumption by template. Bounded: cleared when full, which costs a second look and nothing else."""
+    """Consumption by template. Bounded: cleared when full, which costs a second look and nothing else.
 
-    def __init__(self, most: int = 16_384) -> None:
+    And so in bytes: what is made of a long text may be as long, and is not kept once the pods that have it are gone.
+    """
+
+    def __init__(self, most: int = 16_384, longest: int = 65_536) -> None:
         self._most = most
+        self._longest = longest
         self._known: dict[bytes, Template] = {}
         self._shared: dict[Template, Template] = {}
         self._last: tuple[bytes, Template] = (b"", Template((), ()))
@@ -147,11 +151,12 @@ class Templates:
         digest = blake2b(text, digest_size=16).digest()
         known = self._known.get(digest)
         if known is None:
-            if len(self._known) >= self._most:
-                self._known.clear()
-                self._shared.clear()
-            template = consumption(init, containers, volumes, pulls)
-            known = self._known[digest] = self._shared.setdefault(template, template)
+            known = consumption(init, containers, volumes, pulls)
+            if len(text) <= self._longest:
+                if len(self._known) >= self._most:
+                    self._known.clear()
+                    self._shared.clear()
+                known = self._known[digest] = self._shared.setdefault(known, known)
         self._last = text, known
         return known
 
