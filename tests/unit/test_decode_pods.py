@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cluster.decode import decode_page
-from agent.cluster.decode.consumption import Template, Templates
+from agent.cluster.decode.consumption import Template, Templates, consumption
 from agent.cluster.decode.pods import Memo
 from agent.cluster.decode.wire import EMPTY, OwnerRef
 from agent.model import ContainerRun, Owner, Pod, Use
@@ -228,6 +229,26 @@ def test_what_is_made_of_a_very_long_spec_is_not_kept_for_later_pods() -> None:
     again = _template(templates, 2_000)
     assert again == long
     assert again is not long
+
+
+MANY = range(700)
+ALL_FROM_MANY = {"envFrom": [{"secretRef": {"name": f"s{n}"}} for n in MANY], "env": [{"name": f"V{n}"} for n in MANY]}
+MANY_MOUNTS = {"volumeMounts": [{"name": "v", "mountPath": f"/{n}"} for n in MANY]}
+MANY_ITEMS = [{"name": "v", "secret": {"secretName": "app", "items": [{"key": f"k{n}", "path": "p"} for n in MANY]}}]
+
+
+@pytest.mark.parametrize(("container", "volumes"), [(ALL_FROM_MANY, []), (MANY_MOUNTS, MANY_ITEMS)])
+def test_a_spec_takes_memory_by_its_length_and_not_by_the_square_of_it(
+    container: Object, volumes: list[Object]
+) -> None:
+    """Many envFrom beside many variables, and many mounts of many keys, take what their text accounts for."""
+    told = [msgspec.Raw(json.dumps(part).encode()) for part in ([{"name": "app", **container}], volumes)]
+    tracemalloc.start()
+    found = consumption(EMPTY, *told, EMPTY)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.containers[0].uses
+    assert peak < 25 * sum(len(bytes(text)) for text in told)
 
 
 def test_very_long_labels_and_owners_are_not_kept_for_later_pods() -> None:
