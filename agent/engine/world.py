@@ -6,12 +6,12 @@ chains and workloads a change touches, so that a cycle in which nothing happened
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
 from agent import mapping
+from agent.engine.index import Index
 from agent.engine.unusable import Unusable, place_of
 from agent.model import (
     ExternalSecret,
@@ -57,11 +57,11 @@ class World:
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
         self._chains_of_secret: dict[ObjectKey, tuple[ObjectKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
-        self._chains_of_store: defaultdict[StoreKey, set[ObjectKey]] = defaultdict(set)
-        self._pods_of_secret: defaultdict[ObjectKey, dict[ObjectKey, Pod]] = defaultdict(dict)
-        self._pods_of_workload: defaultdict[WorkloadKey, dict[ObjectKey, Pod]] = defaultdict(dict)
+        self._chains_of_store: Index[StoreKey, None] = Index()
+        self._pods_of_secret: Index[ObjectKey, Pod] = Index()
+        self._pods_of_workload: Index[WorkloadKey, Pod] = Index()
         self._workload_of_pod: dict[ObjectKey, WorkloadKey] = {}
-        self._orphans: defaultdict[str, set[ObjectKey]] = defaultdict(set)  # uid of a ReplicaSet not seen yet -> pods
+        self._orphans: Index[str, None] = Index()  # uid of a ReplicaSet not seen yet -> pods
         self._shared: dict[WorkloadKey, WorkloadKey] = {}  # one object for all pods of a workload
 
     # ------------------------------------------------------------------------------------------------- questions
@@ -206,7 +206,7 @@ class World:
         target = ObjectKey(es.key.namespace, es.target)
         self._chains_of_secret[target] = (*self._chains_of_secret.get(target, ()), es.key)
         for store in es.stores:
-            self._chains_of_store[store].add(es.key)
+            self._chains_of_store.link(store, es.key, None)
         self.dirty_chains.add(es.key)
 
     def _drop_external_secret(self, es: ExternalSecret) -> None:
@@ -222,7 +222,7 @@ class World:
         if left:
             self._chains_of_secret[target] = left
         for store in es.stores:
-            self._chains_of_store[store].discard(es.key)
+            self._chains_of_store.unlink(store, es.key)
 
     def _put_store(self, store: SecretStore) -> None:
         if self.stores.get(store.key) != store:
@@ -250,11 +250,14 @@ class World:
         self.pods[pod.key] = pod
         for name in pod.references:
             secret = ObjectKey(pod.key.namespace, name)
-            self._pods_of_secret[secret][pod.key] = pod
+            self._pods_of_secret.link(secret, pod.key, pod)
             self.dirty_chains.update(self.chains_of_secret(secret))
-        workload = self._owner(pod)
+        if pod.owner is not None and pod.owner.kind == "ReplicaSet" and pod.owner.uid not in self.replica_sets:
+            self._orphans.link(pod.owner.uid, pod.key, None)
+        owner = self._owner(pod)
+        workload = self._shared.setdefault(owner, owner)
         self._workload_of_pod[pod.key] = workload
-        self._pods_of_workload[workload][pod.key] = pod
+        self._pods_of_workload.link(workload, pod.key, pod)
         self.dirty_workloads.add(workload)
 
     def _drop_pod(self, pod: Pod) -> None:
@@ -265,17 +268,16 @@ class World:
         for name in old.references:
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, name)))
         self._unlink_pod(old)
-        if old.owner is not None and old.owner.uid in self._orphans:
-            self._orphans[old.owner.uid].discard(old.key)
 
     def _unlink_pod(self, pod: Pod) -> None:
         for name in pod.references:
-            self._pods_of_secret[ObjectKey(pod.key.namespace, name)].pop(pod.key, None)
+            self._pods_of_secret.unlink(ObjectKey(pod.key.namespace, name), pod.key)
+        if pod.owner is not None:
+            self._orphans.unlink(pod.owner.uid, pod.key)
         workload = self._workload_of_pod.pop(pod.key, None)
         if workload is not None:
-            self._pods_of_workload[workload].pop(pod.key, None)
-            if not self._pods_of_workload[workload]:
-                del self._pods_of_workload[workload]
+            self._pods_of_workload.unlink(workload, pod.key)
+            if workload not in self._pods_of_workload:
                 self._shared.pop(workload, None)
             self.dirty_workloads.add(workload)
 
@@ -285,12 +287,9 @@ class World:
             return WorkloadKey(namespace, "Pod", pod.key.name)
         if owner.kind == "ReplicaSet":
             parent = self.replica_sets.get(owner.uid)
-            if parent is None:
-                self._orphans[owner.uid].add(pod.key)
-            elif parent.owner is not None:
+            if parent is not None and parent.owner is not None:
                 owner = parent.owner
-        key = WorkloadKey(namespace, owner.kind, owner.name)
-        return self._shared.setdefault(key, key)
+        return WorkloadKey(namespace, owner.kind, owner.name)
 
     def _put_workload(self, workload: Workload) -> None:
         if self.workloads.get(workload.key) != workload:

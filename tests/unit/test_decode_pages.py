@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.cluster.decode import RESOURCES, BadAnswer, Malformed, decode_event, decode_object, decode_page
+from agent.cluster.decode.shallow import DEEPEST, shallow
 from agent.model import ObjectKey, Pod, SecretView
 
 WORKLOAD: Object = {
@@ -145,6 +146,62 @@ def test_text_that_is_no_unicode_costs_only_its_object() -> None:
         names = [one.key.name for one in result.items if isinstance(one, Pod)]
         assert {"one", "three"} <= set(names)
         assert len(names) + len(result.malformed) == 3
+
+
+DEEP = '{"a":[' * 1_500 + '"]}\\\\\\"{["' + "]}" * 1_500
+
+
+def _deepened(text: bytes) -> bytes:
+    return text.replace(b'"MARK"', DEEP.encode())
+
+
+@pytest.mark.parametrize("resource", ["pods", "secrets", "pushsecrets"])
+def test_an_object_of_three_thousand_levels_costs_neither_the_others_nor_itself(resource: str) -> None:
+    """Where a free-form field is nested deeper than can be skipped, every object of the list is as it is without it."""
+    good = SAMPLES[resource]
+    deep = {**copy.deepcopy(good), "extra": ["MARK", {"b": "MARK"}, "}]", 1]}
+    clean, found = decode_page(resource, page(good, good, good), KEY), _deepened(page(good, deep, good))
+    assert decode_page(resource, found, KEY) == clean
+    assert decode_object(resource, _deepened(body(deep)), KEY) == clean.items[1]
+    line = _deepened(json.dumps({"type": "ADDED", "object": deep}).encode())
+    assert decode_event(resource, line, KEY).object == clean.items[1]
+    half = found.replace(b'"}]"', b'"\\ud800"')
+    assert decode_page(resource, half, KEY) == clean
+
+
+@pytest.mark.parametrize("left", ["", "[", "{", '"', '"\\', '"\\"', "}" * 1_600, "]}" * 1_502])
+def test_a_depth_that_does_not_end_as_it_should_is_a_bad_answer(left: str) -> None:
+    """A list or a line that is cut off within three thousand levels, or closed too often, is refused."""
+    for start in ('{"items": [', '{"type": "ADDED", "object": '):
+        cut = (start + '{"a":[' * 1_500 + left).encode()
+        for call in (decode_page, decode_event):
+            with pytest.raises(BadAnswer):
+                call("pods", cut)
+
+
+def test_only_what_the_api_server_can_have_written_is_made_shallow() -> None:
+    """Ten thousand levels, as many as an API server takes, are read; an answer of many more is none of its."""
+    for levels, taken in ((10_000, True), (10_500, False)):
+        extra = b'{"items": [], "extra": ' + b"[" * levels + b"]" * levels + b"}"
+        if taken:
+            assert decode_page("pods", extra).items == []
+        else:
+            with pytest.raises(BadAnswer):
+                decode_page("pods", extra)
+
+
+NAMES = st.text('"\\{}[]a', max_size=6)
+NESTED = st.recursive(NAMES, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner))
+
+
+@given(NESTED)
+def test_what_is_not_deep_stays_and_what_is_deep_is_null(value: Any) -> None:
+    """Whatever brackets and quotes stand in its strings, a shallow text is kept, and below the limit all is null."""
+    text = json.dumps(value).encode()
+    assert shallow(text) == text
+    inner = json.dumps(value if isinstance(value, str) else None).encode()
+    ends = b"[" * DEEPEST, b"]" * DEEPEST
+    assert shallow(text.join(ends)) == inner.join(ends)
 
 
 def test_binary_and_odd_keys_and_a_megabyte_are_ordinary() -> None:

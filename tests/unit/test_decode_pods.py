@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from typing import Any
 
+import msgspec
 import pytest
 from decode_builders import CREATED_AT, Object, key_env, owned, page, pod
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cluster.decode import decode_page
+from agent.cluster.decode.consumption import Template, Templates, consumption
+from agent.cluster.decode.pods import Memo
+from agent.cluster.decode.wire import EMPTY, OwnerRef
 from agent.model import ContainerRun, Owner, Pod, Use
 
 
@@ -206,6 +212,57 @@ def test_pods_of_one_template_share_what_they_have_in_common() -> None:
     assert first.owner is second.owner
     assert first.owner == Owner("ReplicaSet", "backend-abc", "uid-of-backend-abc", "apps")
     assert first.template_hash == "abc"
+
+
+def _template(templates: Templates, names: int) -> Template:
+    containers = json.dumps([{"name": "app", "env": [key_env("A", f"s-{number}", "k") for number in range(names)]}])
+    return templates.of(EMPTY, msgspec.Raw(containers.encode()), EMPTY, EMPTY)
+
+
+def test_what_is_made_of_a_very_long_spec_is_not_kept_for_later_pods() -> None:
+    """A spec of more than 64 KiB is shared by pods that follow one another, and then forgotten; a short one is kept."""
+    templates = Templates()
+    short, long = _template(templates, 500), _template(templates, 2_000)
+    assert len(long.references) == 2_000
+    assert _template(templates, 2_000) is long
+    assert _template(templates, 500) is short
+    again = _template(templates, 2_000)
+    assert again == long
+    assert again is not long
+
+
+MANY = range(700)
+ALL_FROM_MANY = {"envFrom": [{"secretRef": {"name": f"s{n}"}} for n in MANY], "env": [{"name": f"V{n}"} for n in MANY]}
+MANY_MOUNTS = {"volumeMounts": [{"name": "v", "mountPath": f"/{n}"} for n in MANY]}
+MANY_ITEMS = [{"name": "v", "secret": {"secretName": "app", "items": [{"key": f"k{n}", "path": "p"} for n in MANY]}}]
+
+
+@pytest.mark.parametrize(("container", "volumes"), [(ALL_FROM_MANY, []), (MANY_MOUNTS, MANY_ITEMS)])
+def test_a_spec_takes_memory_by_its_length_and_not_by_the_square_of_it(
+    container: Object, volumes: list[Object]
+) -> None:
+    """Many envFrom beside many variables, and many mounts of many keys, take what their text accounts for."""
+    told = [msgspec.Raw(json.dumps(part).encode()) for part in ([{"name": "app", **container}], volumes)]
+    tracemalloc.start()
+    found = consumption(EMPTY, *told, EMPTY)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.containers[0].uses
+    assert peak < 25 * sum(len(bytes(text)) for text in told)
+
+
+def test_very_long_labels_and_owners_are_not_kept_for_later_pods() -> None:
+    """Labels or an owner of more than 16 KiB are each pod's own; shorter ones are one object for all."""
+    memo = Memo()
+
+    def both(length: int) -> tuple[object, object]:
+        owner = OwnerRef(kind="ReplicaSet", name="x" * length, uid="u", controller=True)
+        return memo.labels(msgspec.Raw(json.dumps({"app": "x" * length}).encode())), memo.owner([owner])
+
+    for length, kept in ((16_000, True), (17_000, False)):
+        first, second = both(length), both(length)
+        assert first == second
+        assert [one is other for one, other in zip(first, second, strict=True)] == [kept, kept]
 
 
 def test_readiness_and_placement_come_from_the_conditions() -> None:

@@ -111,6 +111,15 @@ def test_marks_of_eso_are_read() -> None:
     assert decoded(ownerReferences=owned("ExternalSecret", "app", "example.test/v1")).owner_uid == ""
 
 
+@pytest.mark.parametrize(("count", "kept"), [(64, True), (65, False)])
+def test_large_sets_of_labels_are_not_kept_for_later_secrets(count: int, kept: bool) -> None:
+    """Equal labels are one object for all Secrets that have them, unless there are more than 64."""
+    labels = {f"label-{number}": "x" for number in range(count)}
+    first, second = decoded(labels=labels), decoded(labels=labels)
+    assert first.labels == second.labels == labels
+    assert (first.labels is second.labels) is kept
+
+
 def test_the_last_touch_is_the_newest_time_of_all_writers() -> None:
     """The greatest managedFields time counts, whoever wrote and whatever; without one, creation."""
     entries = [

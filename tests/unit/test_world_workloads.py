@@ -1,5 +1,9 @@
-"""Which workload a pod belongs to, in whatever order its owners become known."""
+"""Which workload a pod belongs to, in whatever order its owners become known; and what is gone leaves nothing."""
 
+from decode_builders import external_secret, page
+from msgspec.structs import replace
+
+from agent.cluster.decode import decode_page
 from agent.engine.world import World
 from agent.model import ContainerRun, ContainerSpec, ObjectKey, Owner, Pod, ReplicaSet, Use, WorkloadKey
 
@@ -53,3 +57,43 @@ def test_a_pod_that_is_gone_before_its_replica_set_comes_is_not_brought_back() -
     world.drop("pods", _pod("a"))
     world.put("replicasets", _replica_set())
     assert world.pods_of_workload(BACKEND) == ()
+
+
+def _kept(world: World) -> dict[str, object]:
+    return {name: kept for name, kept in vars(world).items() if isinstance(kept, dict) and kept}
+
+
+def test_of_a_pod_that_is_gone_nothing_is_kept() -> None:
+    """After a pod with many references came, changed and went, neither its Secrets' names nor its owner's are left."""
+    world = World()
+    old = replace(_pod("a"), references=tuple(f"app-{number}" for number in range(100)))
+    other = Owner("ReplicaSet", "backend-8d0", "another-uid", "apps")
+    new = replace(old, uid="uid-new", resource_version="2", references=("app-7", "elsewhere"), owner=other)
+    world.put("pods", old, seen_at=1.0)
+    world.put("pods", new, seen_at=1.0)
+    assert [world.pods_of_secret(ObjectKey(NAMESPACE, name)) for name in ("app-7", "app-8")] == [(new,), ()]
+    world.drop("pods", new)
+    assert _kept(world) == {}
+
+
+def test_asking_about_what_is_not_there_leaves_nothing() -> None:
+    """Questions about a pod, a Secret or a workload that is gone add nothing to what is kept."""
+    world = World()
+    world.put("pods", _pod("a"))
+    world.drop("pods", _pod("a"))
+    assert world.workload_of(_pod("a")) == WorkloadKey(NAMESPACE, "ReplicaSet", "backend-7c9")
+    assert world.pods_of_secret(ObjectKey(NAMESPACE, "app")) == world.pods_of_workload(BACKEND) == ()
+    assert world.chains_of_workload(BACKEND) == set()
+    world.drop("pods", _pod("a"))
+    assert _kept(world) == {}
+
+
+def test_of_a_chain_that_is_gone_nothing_is_kept() -> None:
+    """After an ExternalSecret moved from one store to another and went, neither store's name is left."""
+    world = World()
+    for version, store in (("7", "prod"), ("8", "test")):
+        item = external_secret(spec={"secretStoreRef": {"name": store}}, resourceVersion=version)
+        (chain,) = decode_page("externalsecrets", page(item)).items
+        world.put("externalsecrets", chain)
+    world.drop("externalsecrets", chain)
+    assert _kept(world) == {}

@@ -15,6 +15,7 @@ import msgspec
 
 from agent.cluster.decode import externalsecrets, others, pods, secrets, stores, workloads
 from agent.cluster.decode.page import BadAnswer, DomainObject, Event, Malformed, Page
+from agent.cluster.decode.shallow import shallow
 from agent.cluster.decode.wire import EMPTY, Unfit, Wire, located
 from agent.fingerprint import Fingerprints
 from agent.model import ObjectKey
@@ -202,7 +203,15 @@ def _listed(body: bytes) -> ListWire[msgspec.Raw]:
 
 
 def _whole(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
-    """The standard library reads what msgspec cannot even skip over: half a surrogate pair somewhere in one object."""
+    """Two things msgspec cannot even skip over, and either may be in one object of thousands: a depth of a thousand
+    levels, and half a surrogate pair, which the standard library reads.
+    """
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, RecursionError):
+        text = shallow(text)
     try:
         return decoder.decode(text)
     except msgspec.ValidationError:

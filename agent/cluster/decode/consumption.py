@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -127,10 +128,14 @@ _pulls = msgspec.json.Decoder(list[PullSecret] | None)
 
 
 class Templates:
-    """Consumption by template. Bounded: cleared when full, which costs a second look and nothing else."""
+    """Consumption by template. Bounded: cleared when full, which costs a second look and nothing else.
 
-    def __init__(self, most: int = 16_384) -> None:
+    And so in bytes: what is made of a long text may be as long, and is not kept once the pods that have it are gone.
+    """
+
+    def __init__(self, most: int = 16_384, longest: int = 65_536) -> None:
         self._most = most
+        self._longest = longest
         self._known: dict[bytes, Template] = {}
         self._shared: dict[Template, Template] = {}
         self._last: tuple[bytes, Template] = (b"", Template((), ()))
@@ -147,11 +152,12 @@ class Templates:
         digest = blake2b(text, digest_size=16).digest()
         known = self._known.get(digest)
         if known is None:
-            if len(self._known) >= self._most:
-                self._known.clear()
-                self._shared.clear()
-            template = consumption(init, containers, volumes, pulls)
-            known = self._known[digest] = self._shared.setdefault(template, template)
+            known = consumption(init, containers, volumes, pulls)
+            if len(text) <= self._longest:
+                if len(self._known) >= self._most:
+                    self._known.clear()
+                    self._shared.clear()
+                known = self._known[digest] = self._shared.setdefault(known, known)
         self._last = text, known
         return known
 
@@ -178,7 +184,8 @@ def _decode(decoder: msgspec.json.Decoder[list[_T] | None], text: msgspec.Raw, f
 
 
 def _container(wire: Container, kind: str, volumes: dict[str, Volume]) -> ContainerSpec:
-    uses = (*_env(wire.env or []), *_env_from(wire), *_mounted(wire.volume_mounts or [], volumes))
+    # one by one: a thousand mounts of a volume of a thousand keys are one use, and never a million keys at a time
+    uses = chain(_env(wire.env or []), _env_from(wire), _mounted(wire.volume_mounts or [], volumes))
     return ContainerSpec(sys.intern(wire.name), kind, tuple(dict.fromkeys(uses)))
 
 
@@ -195,14 +202,17 @@ def _env(env: list[EnvVar]) -> Iterator[Use]:
 
 def _env_from(wire: Container) -> Iterator[Use]:
     certain = {variable.name for variable in wire.env or () if _is_set(variable)}
+    below: dict[str, tuple[str, ...]] = {}  # by prefix: most have none, and every Secret would have all names anew
     for source in wire.env_from or ():
         if source.secret_ref is not None and source.secret_ref.name:
             prefix = source.prefix or ""
-            shadowed = sorted(name[len(prefix) :] for name in certain if name.startswith(prefix) and name != prefix)
+            if prefix not in below:
+                shadowed = (name[len(prefix) :] for name in certain if name.startswith(prefix) and name != prefix)
+                below[prefix] = tuple(sorted(shadowed))
             yield Use(
                 sys.intern(source.secret_ref.name),
                 "envFrom",
-                without=tuple(shadowed),
+                without=below[prefix],
                 optional=bool(source.secret_ref.optional),
             )
 

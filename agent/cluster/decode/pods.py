@@ -104,10 +104,11 @@ class PodWire(Wire):
 
 
 class Memo:
-    """What pods share, by the text it came from. Bounded: cleared when full."""
+    """What pods share, by the text it came from. Bounded: cleared when full, and what is very long is not kept."""
 
-    def __init__(self, most: int = 16_384) -> None:
+    def __init__(self, most: int = 16_384, longest: int = 16_384) -> None:
         self._most = most
+        self._longest = longest
         self._labels: dict[bytes, dict[str, str]] = {}
         self._owners: dict[Owner, Owner] = {}
 
@@ -116,18 +117,19 @@ class Memo:
         key = bytes(text)
         found = self._labels.get(key)
         if found is None:
-            if len(self._labels) >= self._most:
-                self._labels.clear()
             labels = (_labels.decode(key) or {}) if key else {}
             found = {sys.intern(name): sys.intern(value) for name, value in labels.items()}
-            self._labels[key] = found
+            if len(key) <= self._longest:
+                if len(self._labels) >= self._most:
+                    self._labels.clear()
+                self._labels[key] = found
         return found
 
     def owner(self, references: list[OwnerRef] | None) -> Owner | None:
         """The controller, one object for all its pods."""
         owner = controller(references)
-        if owner is None:
-            return None
+        if owner is None or sum(map(len, owner)) > self._longest:
+            return owner
         if len(self._owners) >= self._most:
             self._owners.clear()
         return self._owners.setdefault(owner, owner)

@@ -28,13 +28,16 @@ class SecretWire(Wire):
 
 
 class _Shared:
-    """Label sets that many Secrets share, one object each. Bounded: cleared when full."""
+    """Label sets that many Secrets share, one object each. Bounded: cleared when full, and large ones are not kept."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, largest: int) -> None:
         self._most = most
+        self._largest = largest
         self._sets: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     def labels(self, labels: dict[str, str]) -> dict[str, str]:
+        if len(labels) > self._largest:
+            return labels
         key = tuple(labels.items())
         found = self._sets.get(key)
         if found is None:
@@ -44,7 +47,7 @@ class _Shared:
         return found
 
 
-_shared = _Shared(most=4_096)
+_shared = _Shared(most=4_096, largest=64)
 
 
 def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretView:
