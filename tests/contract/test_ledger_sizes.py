@@ -143,9 +143,11 @@ def test_a_chain_that_no_object_has_room_for_keeps_what_was_tried(api: Cluster, 
     conn = api.connect()
     ledger, memory = begun(conn)
     attempt = SyncAttempt(stamp="1", at=1000.0, seen={}, reason="r")
-    told = {f"{number}-{'x' * 1000}": Rotation(begun=1.0) if field == "rotations" else 1.0 for number in range(1200)}
+    names = [f"{number}-{'x' * 1000}" for number in range(1200)]
+    since = dict.fromkeys(names, 1.0) if field == "since" else {}
+    rotations = dict.fromkeys(names, Rotation(begun=1.0)) if field == "rotations" else {}
     large, other = ObjectKey("evil", "large"), ObjectKey("shop", "app")
-    memory.chains[large] = ChainMemory(sync=attempt, covered={"a": "b"}, **{field: told})
+    memory.chains[large] = ChainMemory(sync=attempt, covered={"a": "b"}, since=since, rotations=rotations)
     memory.chains[other] = ChainMemory(since={"k": 1.0}, acknowledged="1-a")
     for key in (large, other):
         ledger.note("chains", key)

@@ -26,7 +26,7 @@ def carrying(resource: str, references: list[Object]) -> Object:
     makers = {"pods": pod, "secrets": secret, "externalsecrets": external_secret}
     if (make := makers.get(resource)) is not None:
         return make("large", ownerReferences=references)
-    spec = {} if resource == "replicasets" else {"spec": {"template": {}}}
+    spec: Object = {} if resource == "replicasets" else {"spec": {"template": {}}}
     return {"metadata": meta("large", ownerReferences=references), **spec}
 
 
