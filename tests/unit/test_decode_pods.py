@@ -256,7 +256,7 @@ def test_very_long_labels_and_owners_are_not_kept_for_later_pods() -> None:
     memo = Memo()
 
     def both(length: int) -> tuple[object, object]:
-        owner = OwnerRef(kind="ReplicaSet", name="x" * length, uid="u", controller=True)
+        owner = OwnerRef(kind="ReplicaSet", name="x", uid="u" * length, controller=True)
         return memo.labels(msgspec.Raw(json.dumps({"app": "x" * length}).encode())), memo.owner([owner])
 
     for length, kept in ((16_000, True), (17_000, False)):
