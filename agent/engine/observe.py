@@ -219,7 +219,8 @@ class Observer:
         else:
             ahead = self._ahead.get(view.key, Ahead(known))
             self._keep(view.key, known, ahead.brought(view, since=since, seen=seen), deleted_at=since)
-        self._lower[scope] = max(since, min(view.touched, seen))
+        if view.touched <= seen + 1:  # a time that cannot be is somebody's hand: it would shift what bounds all others
+            self._lower[scope] = max(since, min(view.touched, seen))
         self._confirm(scope, since)
 
     def _spoiled(self, message: Spoiled) -> None:

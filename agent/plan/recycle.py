@@ -158,15 +158,15 @@ def watch_batch(case: RecycleCase, heal: HealMemory) -> RecycleDecision | None:
         if not remaining and late and missing:
             text = "no pod came in place of the old one: look at quotas and the controller's events"
             return HaltNow(halt=_halt(case, "canary-blocked", text, ""))
-        if case.now > deadline and not remaining:
+        if case.now > deadline:
             slow = next((c for c in new if not c.pod.ready), None)
             if slow is not None:
                 text = f"not ready within {_ready_within(case):.0f} s"
                 return HaltNow(halt=_halt(case, "canary-failed", text, slow.pod.key.name))
+            if remaining:
+                return _leaving(case, heal, remaining)
             if heal.stage != "restart":
                 return _below(case, heal)
-        if remaining and case.now > deadline:
-            return _leaving(case, heal, remaining)
         return Wait(
             until=min(deadline, case.now + 5) if case.now < deadline else case.now + 5, why="waiting for the new pod"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from agent.cluster.reader import Listing
 from agent.cluster.reflector import Changed, Confirmed, Listed, Scope
 from agent.engine.observe import BOOKMARK_LATENCY, Observer
@@ -53,3 +55,14 @@ def test_of_a_secret_that_appeared_in_a_gap_we_know_only_the_moment_before() -> 
     observer.take(Confirmed(SECRETS, 900.0))
     listed(observer, secret(1000.0), at=2000.0)
     assert remembered(observer).first_look == 900.0 - BOOKMARK_LATENCY
+
+
+def test_a_time_that_cannot_be_in_one_secret_says_nothing_of_when_another_was_written() -> None:
+    """Whoever writes a Secret can write year 9999 into it; a key that went elsewhere went after our last list."""
+    observer = Observer(World(), Memory(), on_malformed=lambda found: None)
+    forged = replace(secret(100.0), key=ObjectKey("evil", "app"), uid="two")
+    listed(observer, secret(100.0), forged, at=1000.0)
+    observer.take(Changed(SECRETS, "MODIFIED", replace(forged, touched=253402300799.0, resource_version="8"), 1008.0))
+    observer.take(Changed(SECRETS, "MODIFIED", replace(secret(100.0), prints={}, resource_version="9"), 1008.1))
+    gone = remembered(observer).keys["K"][0]
+    assert (gone.value, gone.lo, gone.hi) == ("", 1000.0, 1008.1)
