@@ -12,6 +12,7 @@ from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.actors.kubelet import Settings
+from agent.sandbox.apiserver.faults import FaultRule
 from agent.sandbox.world import Options
 
 NS = "shop"
@@ -96,7 +97,12 @@ def test_s27_a_batch_that_has_begun_finishes_and_then_the_workload_holds() -> No
         s.wait(lambda: len(s.evicted(NS)) == 3, why="the canary, and a batch of two")
         s.wait(lambda: len(s.running(NS, "backend")) == 4, why="their successors have begun, before time flies")
         s.cycles(agent, 1)
+        faults = s.sandbox.api.faults  # that time has flown is known before anything that happened in it
+        silent = s.call(faults.add, FaultRule(user="agent", effect="half-open", verb="watch", resource="pods"))
         _until(s, closes + 1)
+        s.cycles(agent, 3)
+        s.call(faults.remove, silent)
+        s.call(faults.add, FaultRule(user="agent", effect="break-watches", resource="pods"))
         told = agent.until(reason="outside-window", workload="backend")
         s.cycles(agent)
 
