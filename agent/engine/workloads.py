@@ -198,9 +198,7 @@ class Workloads:
             namespace_deleting=deleting,
             blast=held.why,
             blast_until=held.until,
-            campaign=campaign.must_wait(
-                key, behind, context.memory, lambda other: context.refusal(workload=other) is not None
-            ),
+            campaign=campaign.must_wait(key, behind, context.memory, self._is_refused),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
             lacking=self._lacking(live),
         )
@@ -433,10 +431,9 @@ class Workloads:
         context = self.context
         heal = case.heal or HealMemory(key=case.heal_key, since=case.now)
         halt = decision.halt
-        if halt.reason == "canary-blocked":  # nobody has judged it yet: it is judged when it can start
-            self._reserve(case.key, replace(heal, halt=halt))
-        else:
-            self._reserve(case.key, replace(heal, batch=(), stage="pending", canary_passed=False, halt=halt))
+        if halt.reason != "canary-blocked":  # whom nobody has judged yet: it is judged when it can start
+            heal = replace(heal, batch=(), stage="pending", canary_passed=False)
+        self._reserve(case.key, replace(heal, halt=halt))
         context.tell_halt(case.key, halt, self._reading(case.key, heal.sources))
         context.timers.set(case.key, case.now + 5)
         return False
@@ -496,7 +493,9 @@ class Workloads:
             return False
         if heal.recycled:
             context.tell(Healed, workload=case.key, pods=heal.recycled, seconds=max(0.0, case.now - heal.since))
-        for source in () if any(c.state is State.SUSPECT for c in case.pods) else heal.sources:
+        if any(c.state is State.SUSPECT for c in case.pods):
+            return False  # whether the new version has come to all of them, nobody knows
+        for source in heal.sources:
             known = context.memory.sources.get(source)
             if known is not None and known.witnessed and known.state.present:
                 chain = next(iter(self._reading(case.key, (source,))), ObjectKey(case.key.namespace, ""))

@@ -253,23 +253,17 @@ def gate_unknown(case: RecycleCase) -> Refusal | None:
 
 
 def gate_failing(case: RecycleCase) -> Refusal | None:
-    """Before the first goes, no pod that is not stale fails: it shows what would become of one that serves.
-
-    Who serves nobody may go. Once one has gone it is known how many served before, and no fewer will.
-    """
-    if (case.heal is not None and case.heal.started) or not all(c.pod.ready for c in case.stale):
+    """Before the first goes, no pod that is not stale fails: it shows what would become of one that serves."""
+    if not _first_serves(case):
         return None
     failing = next((found for c in case.pods if c not in case.stale and (found := failure(case, c))), None)
     return _refusal(case, "pod-failing", f"pod {failing[1]}, which is not stale: {failing[0]}") if failing else None
 
 
 def gate_serving(case: RecycleCase) -> Refusal | None:
-    """Before the first goes, no more pods are away than the workload itself allows. Who serves nobody may go.
-
-    Once one has gone it is known how many served before, and no fewer will.
-    """
+    """Before the first goes, no more pods are away than the workload itself allows."""
     workload = case.workload
-    if workload is None or (case.heal is not None and case.heal.started) or not all(c.pod.ready for c in case.stale):
+    if workload is None or not _first_serves(case):
         return None
     if workload.replicas - (case.ready - 1) <= batch_size(workload, len(case.pods)):
         return None
@@ -280,6 +274,14 @@ def gate_serving(case: RecycleCase) -> Refusal | None:
 def gate_startable(case: RecycleCase) -> Refusal | None:
     """A new pod finds every key that it must have: else one that still serves goes, and none comes."""
     return _refusal(case, "missing-key", case.around.lacking) if case.around.lacking else None
+
+
+def _first_serves(case: RecycleCase) -> bool:
+    """Whether the next to go would be the first, and one that serves.
+
+    Who serves nobody may go. Once one has gone it is known how many served before, and no fewer will.
+    """
+    return (case.heal is None or not case.heal.started) and all(c.pod.ready for c in case.stale)
 
 
 def _begun(case: RecycleCase) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.memory import Halt, HealMemory
-from agent.model import State, Workload
+from agent.model import Pod, State, Workload
 from agent.plan.recycle import PodCase, RecycleCase, blocked_by, failure
 
 CANARY_HOLDS = 10.0
@@ -21,24 +21,24 @@ def halt_ended(case: RecycleCase, heal: HealMemory, halt: Halt) -> str:
             return ""  # it is a pod that is missing
         placed = not any(blocked_by(c) for c in case.pods)
         return "the new pod has been placed" if placed and _all_came(case.workload, len(case.pods)) else ""
-    if not case.stale and not any(failure(case, c) for c in case.pods) and not _silent(case, halted(case, heal, halt)):
+    canary = _canary(case, heal, halt)
+    if _silent(case, canary):
+        return ""  # where its log is what it is judged by, a pod is ready whatever that says
+    if not case.stale and not any(failure(case, c) for c in case.pods):
         return "no container is stale any more"
-    canary = halted(case, heal, halt)
-    return "the canary got ready and stayed so" if canary and all(_holds(case, c) for c in canary) else ""
+    return "the canary got ready and stayed so" if canary and all(_holds(case, c.pod) for c in canary) else ""
 
 
-def halted(case: RecycleCase, heal: HealMemory, halt: Halt) -> list[PodCase]:
+def _canary(case: RecycleCase, heal: HealMemory, halt: Halt) -> list[PodCase]:
     """The canary for which it was halted; where that pod is gone, those that came since and run the same."""
     named = [c for c in case.pods if c.pod.key.name == halt.pod]
     fresh = (State.FRESH, State.ASSUMED)
     return named or [c for c in case.pods if c.state in fresh and c.pod.created + 1 >= heal.batch_at > 0]
 
 
-def _holds(case: RecycleCase, canary: PodCase) -> bool:
-    """It got ready and stayed so; where its log is what it is judged by, a pod is ready whatever that says."""
-    pod = canary.pod
-    ready = pod.ready and pod.ready_since is not None and case.now - pod.ready_since > CANARY_HOLDS
-    return ready and not _silent(case, [canary])
+def _holds(case: RecycleCase, pod: Pod) -> bool:
+    """It got ready and stayed so."""
+    return pod.ready and pod.ready_since is not None and case.now - pod.ready_since > CANARY_HOLDS
 
 
 def _silent(case: RecycleCase, canary: list[PodCase]) -> bool:

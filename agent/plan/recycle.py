@@ -220,15 +220,20 @@ def _replaced(case: RecycleCase, heal: HealMemory, new: list[PodCase]) -> bool:
 def _below(case: RecycleCase, heal: HealMemory) -> Refuse:
     """Fewer pods serve than did before, through no pod of ours: no healthy one is taken away now."""
     text = f"{case.ready} pods are ready, {heal.baseline} were before: the next goes when they are back"
-    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="below-baseline", detail=text, workload=case.key))
+    return _refuse(case, "below-baseline", text)
 
 
-def _leaving(case: RecycleCase, heal: HealMemory, uids: frozenset[str] | set[str]) -> Refuse:
+def _leaving(case: RecycleCase, heal: HealMemory, uids: set[str]) -> Refuse:
     """A pod that was evicted does not go, and nothing that serves has come in its place."""
-    pods = ", ".join(one.pod for one in heal.batch if one.uid in uids)
-    nodes = " ".join(["its node", *sorted({one.node for one in heal.batch if one.uid in uids and one.node})])
+    left = [one for one in heal.batch if one.uid in uids]
+    pods = ", ".join(one.pod for one in left)
+    nodes = " ".join(["its node", *sorted({one.node for one in left if one.node})])
     text = f"pod {pods} was evicted and is terminating still: its finalizers keep it, or {nodes} does"
-    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="terminating", detail=text, workload=case.key))
+    return _refuse(case, "terminating", text)
+
+
+def _refuse(case: RecycleCase, reason: str, detail: str) -> Refuse:
+    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason=reason, detail=detail, workload=case.key))
 
 
 def _wanted(case: RecycleCase, heal: HealMemory) -> int:
