@@ -220,7 +220,7 @@ def _replaced(case: RecycleCase, heal: HealMemory, new: list[PodCase]) -> bool:
 def _below(case: RecycleCase, heal: HealMemory) -> Refuse:
     """Fewer pods serve than did before, through no pod of ours: no healthy one is taken away now."""
     text = f"{case.ready} pods are ready, {heal.baseline} were before: the next goes when they are back"
-    return _refuse(case, "below-baseline", text)
+    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="below-baseline", detail=text, workload=case.key))
 
 
 def _leaving(case: RecycleCase, heal: HealMemory, uids: set[str]) -> Refuse:
@@ -229,11 +229,7 @@ def _leaving(case: RecycleCase, heal: HealMemory, uids: set[str]) -> Refuse:
     pods = ", ".join(one.pod for one in left)
     nodes = " ".join(["its node", *sorted({one.node for one in left if one.node})])
     text = f"pod {pods} was evicted and is terminating still: its finalizers keep it, or {nodes} does"
-    return _refuse(case, "terminating", text)
-
-
-def _refuse(case: RecycleCase, reason: str, detail: str) -> Refuse:
-    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason=reason, detail=detail, workload=case.key))
+    return Refuse(refusal=Refusal(step=Step.RECYCLE, reason="terminating", detail=text, workload=case.key))
 
 
 def _wanted(case: RecycleCase, heal: HealMemory) -> int:
