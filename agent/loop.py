@@ -19,7 +19,7 @@ from agent import advice, bounds, garbage
 from agent.clock import Clock
 from agent.cluster.access import may
 from agent.cluster.connection import Connection
-from agent.cluster.decode import BadAnswer
+from agent.cluster.decode import BadAnswer, sharing
 from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
 from agent.cluster.installed import admission_policies
 from agent.cluster.reader import list_all
@@ -141,6 +141,7 @@ class Agent:
                     self.engine.take_in()
                     for host, names in sorted(self.engine.wanted().items()):
                         looks.append(sweeps.submit(self._sweepers.of(host).look, frozenset(names), ends, peace=peace))
+            sharing.forget()
             while wait(looks, timeout=0.2).not_done and not self.stopping.is_set():
                 pass
             if self.stopping.is_set():

@@ -5,18 +5,24 @@ Each value is replaced, never edited, so that what is written is always one cons
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Literal
 
 import msgspec
 
 from agent.model import ObjectKey, SourceKey, SourceState, WorkloadKey
+from agent.packed import Packed
 
 ABSENT = ""
 UNOBSERVED = "?"
 """In place of a fingerprint: the key was not there; we were not looking."""
 
 
-class VersionSeen(msgspec.Struct, frozen=True, gc=False):
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is written: only what differs from its default, which is little of what rests."""
+
+
+class VersionSeen(Kept, frozen=True, gc=False):
     """One version of a vault secret, known by its ``created`` (vault's clock)."""
 
     created: float
@@ -24,7 +30,7 @@ class VersionSeen(msgspec.Struct, frozen=True, gc=False):
     id: str = ""
 
 
-class SourceMemory(msgspec.Struct, frozen=True, kw_only=True):
+class SourceMemory(Kept, frozen=True, kw_only=True):
     """One vault secret over time."""
 
     state: SourceState
@@ -36,7 +42,7 @@ class SourceMemory(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[VersionSeen, ...] = ()  # newest first
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Entry(Kept, frozen=True, kw_only=True, gc=False):
     """One value that a Secret's key held, and between which times it was written (API server's clock)."""
 
     value: str  # a fingerprint, ABSENT or UNOBSERVED
@@ -46,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     gone: bool = False  # ABSENT with the whole Secret, not the key alone
 
 
-class NodeCache(msgspec.Struct, frozen=True, kw_only=True):
+class NodeCache(Kept, frozen=True, kw_only=True):
     """Where kubelets may still serve the former object of an immutable Secret that was recreated under its name.
 
     kubelet caches an immutable Secret as long as any pod on the node, a terminating one included, refers to it. A node
@@ -58,7 +64,7 @@ class NodeCache(msgspec.Struct, frozen=True, kw_only=True):
     dirty: tuple[str, ...]  # nodes that had a reference at the delete and have never been without one since
 
 
-class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
+class SecretMemory(Kept, frozen=True, kw_only=True):
     """The history of one Secret."""
 
     uid: str
@@ -79,7 +85,7 @@ class SecretMemory(msgspec.Struct, frozen=True, kw_only=True):
     lost_at: float = 0.0  # it did so not before
 
 
-class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):
+class SyncAttempt(Kept, frozen=True, kw_only=True):
     """A force-sync that was reserved, and perhaps written."""
 
     stamp: str  # the annotation's value
@@ -89,7 +95,7 @@ class SyncAttempt(msgspec.Struct, frozen=True, kw_only=True):
     written: bool = False
 
 
-class Tries(msgspec.Struct, frozen=True, kw_only=True):
+class Tries(Kept, frozen=True, kw_only=True):
     """Attempts at one thing, counted under a key that changes when the thing does."""
 
     key: str
@@ -97,7 +103,7 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     next_at: float = 0.0
 
 
-class RecreateAttempt(msgspec.Struct, frozen=True, kw_only=True):
+class RecreateAttempt(Kept, frozen=True, kw_only=True):
     """A Secret that was, or is about to be, deleted for ESO to write anew."""
 
     uid: str  # of the object to delete
@@ -106,7 +112,7 @@ class RecreateAttempt(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["reserved", "deleted", "back", "lost"] = "reserved"
 
 
-class Rotation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Rotation(Kept, frozen=True, kw_only=True, gc=False):
     """A new version of one vault secret on its way to every container of one chain."""
 
     begun: float  # `created` of the oldest version that is not everywhere yet (vault's clock)
@@ -114,7 +120,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     late: bool = False  # counted as late already
 
 
-class ChainMemory(msgspec.Struct, frozen=True, kw_only=True):
+class ChainMemory(Kept, frozen=True, kw_only=True):
     """One ExternalSecret over time."""
 
     covered: dict[str, str] = {}  # str(source) -> identity that an acknowledged sync has fetched for sure
@@ -133,7 +139,7 @@ class ChainMemory(msgspec.Struct, frozen=True, kw_only=True):
     rotations: dict[str, Rotation] = {}  # str(source) -> the new version that is not counted, or not everywhere, yet
 
 
-class Eviction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Eviction(Kept, frozen=True, kw_only=True, gc=False):
     """One pod that was, or is about to be, evicted."""
 
     pod: str
@@ -143,7 +149,7 @@ class Eviction(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     done: bool = False  # accepted by the API server
 
 
-class Halt(msgspec.Struct, frozen=True, kw_only=True):
+class Halt(Kept, frozen=True, kw_only=True):
     """Why a workload's recycling stopped until a person or the world changes something."""
 
     reason: str  # canary-failed | canary-blocked | immutable-cached-on-node
@@ -157,7 +163,7 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     back_to: str = ""  # the version to go back to: its id, else when it was created; several in their order
 
 
-class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
+class HealMemory(Kept, frozen=True, kw_only=True):
     """The recycling of one workload, from its first eviction to its last fresh container."""
 
     key: str  # sources' identities + template: what this heal is about
@@ -192,14 +198,14 @@ class HealMemory(msgspec.Struct, frozen=True, kw_only=True):
         return self.spent if self.key == about else 0
 
 
-class Recycled(msgspec.Struct, frozen=True, kw_only=True):
+class Recycled(Kept, frozen=True, kw_only=True):
     """Pods of a workload that former heals recycled for the same versions, specs and template."""
 
     key: str  # that of the heals
     pods: int
 
 
-class Propagation(msgspec.Struct, frozen=True, kw_only=True):
+class Propagation(Kept, frozen=True, kw_only=True):
     """The clock of one source version on its way to one workload."""
 
     source: SourceKey
@@ -208,7 +214,7 @@ class Propagation(msgspec.Struct, frozen=True, kw_only=True):
     done_at: float = 0.0
 
 
-class StormMemory(msgspec.Struct, frozen=True, kw_only=True):
+class StormMemory(Kept, frozen=True, kw_only=True):
     """The blast radius was exceeded; ``since`` (API server's clock) it is, or is no more and must stay so."""
 
     over: bool
@@ -222,8 +228,9 @@ class Memory(msgspec.Struct, kw_only=True):
     key_id: str = ""
     heartbeat: dict[str, float] = {}  # read scope -> until when its observation is known to be complete
     storm: StormMemory | None = None
-    sources: dict[SourceKey, SourceMemory] = {}
-    secrets: dict[ObjectKey, SecretMemory] = {}
-    chains: dict[ObjectKey, ChainMemory] = {}
+    # By the ten thousand, and at rest nearly all the time.
+    sources: MutableMapping[SourceKey, SourceMemory] = msgspec.field(default_factory=lambda: Packed(SourceMemory))
+    secrets: MutableMapping[ObjectKey, SecretMemory] = msgspec.field(default_factory=lambda: Packed(SecretMemory))
+    chains: MutableMapping[ObjectKey, ChainMemory] = msgspec.field(default_factory=lambda: Packed(ChainMemory))
     heals: dict[WorkloadKey, HealMemory] = {}
     recycled: dict[WorkloadKey, Recycled] = {}

@@ -1,4 +1,4 @@
-"""The words of the domain, as frozen types. Imports nothing of ours.
+"""The words of the domain, as frozen types. Imports nothing of ours but labels.
 
 What is read from the cluster and the vaults arrives here already reduced: no Secret value ever enters these types, only
 fingerprints of it. Times are unix seconds (float) and say whose clock they come from: the API server's unless noted.
@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
+
+from agent.labels import NO_LABELS, Labels, Selector
 
 MODE = "secret-drift-agent/mode"
 """The annotation of an ExternalSecret, workload or namespace by which its owner says what the agent may do there."""
@@ -73,7 +75,7 @@ class SourceKey(NamedTuple):
 # ---------------------------------------------------------------------------------------------------- Key Vault
 
 
-class SourceState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SourceState(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What a vault's list says of one secret: the attributes of its newest version. Vault's clock, whole seconds."""
 
     present: bool = True
@@ -191,7 +193,7 @@ class SecretView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     foreign_wrote: float | None = None  # newest managedFields time of those
     eso_wrote: float | None = None  # managedFields time of ESO's entry that owns data fields
     deleting: bool = False
-    labels: dict[str, str] = {}  # for the selectors of PushSecrets
+    labels: Labels = NO_LABELS  # for the selectors of PushSecrets
 
 
 class Use(msgspec.Struct, frozen=True, gc=False):
@@ -238,7 +240,6 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     key: ObjectKey
     uid: str
-    resource_version: str
     created: float
     node: str
     owner: Owner | None
@@ -250,7 +251,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     runs: tuple[ContainerRun, ...]  # parallel to `containers`
     unschedulable: str = ""  # message of PodScheduled=False
     template_hash: str = ""  # pod-template-hash or controller-revision-hash
-    labels: dict[str, str] = {}
+    labels: Labels = NO_LABELS
     references: tuple[str, ...] = ()  # every Secret its kubelet holds: also of unmounted volumes and imagePullSecrets
 
 
@@ -291,33 +292,6 @@ class ReplicaSet(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     uid: str
     owner: Owner | None
     revision: str = ""  # of the Deployment
-
-
-class Selector(msgspec.Struct, frozen=True):
-    """A label selector. An empty one matches everything; where none is given, None stands and matches nothing."""
-
-    labels: tuple[tuple[str, str], ...] = ()
-    expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # key, In | NotIn | Exists | DoesNotExist, values
-
-    def matches(self, labels: dict[str, str]) -> bool:
-        """As the API server would answer. An unknown operator matches nothing."""
-        return all(labels.get(key) == value for key, value in self.labels) and all(
-            _fits(labels.get(key), operator, values) for key, operator, values in self.expressions
-        )
-
-
-def _fits(value: str | None, operator: str, values: tuple[str, ...]) -> bool:
-    match operator:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case _:
-            return False
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agent.cluster.connection import Connection
-from agent.cluster.decode import BadAnswer, Malformed, decode_event
+from agent.cluster.decode import BadAnswer, Malformed, decode_event, sharing
 from agent.cluster.errors import ApiProblem, Unreachable, trouble_of
 from agent.cluster.lines import LineStream
 from agent.cluster.reader import Keep, Listing, list_all
@@ -211,6 +211,7 @@ class Reflector:
 
     def _list(self) -> None:
         listing, gap = self._relisting() if self._version else (self._listing(""), True)
+        sharing.forget()
         self._version, self._listed_at = listing.resource_version, self._clock.monotonic()
         self._tell(Listed(self._scope, listing, gap))
 

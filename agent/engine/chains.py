@@ -142,7 +142,7 @@ class Chains:
 
     def diagnose(self, key: ObjectKey) -> set[WorkloadKey]:
         """Judge one chain anew; returns the workloads that its verdict touches."""
-        touched = set(self.verdicts.get(key, {}))
+        touched = set(self.verdicts.pop(key, ()))
         old = self.reports.pop(key, None)
         if old is not None:
             for link in LINKS:
@@ -150,7 +150,6 @@ class Chains:
         view = self.view(key)
         if view is None:
             self._say(key, {})
-            self.verdicts.pop(key, None)
             self.context.memory.chains.pop(key, None)
             self.context.ledger.note("chains", key)
             self._in_flight.discard(key)
@@ -182,7 +181,8 @@ class Chains:
         self.reports[key] = report
         for link in LINKS:
             self.links[link, report.state(link)] += 1
-        self.verdicts[key] = dict(by_workload)
+        if by_workload:
+            self.verdicts[key] = dict(by_workload)
         self.told_of.update(by_workload)
         self._remember_findings(key, found, report, now)
         self.rotations.judged(key, report)

@@ -19,6 +19,7 @@ from agent.cluster.reflector import Recovered as Found
 from agent.engine.asked import Asked, Questions
 from agent.engine.chains import Chains
 from agent.engine.context import Context
+from agent.engine.index import Index
 from agent.engine.observe import ESO, no_eso, not_installed
 from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer, wanted_sources
@@ -44,8 +45,8 @@ class Engine:
         self.asked = Asked(context, self.chains, self.workloads, me)
         self.only: ObjectKey | None = None
         """The one chain to heal, with the workloads behind it; None: all."""
-        self._sources: dict[SourceKey, set[ObjectKey]] = {}
-        self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
+        self._sources: Index[SourceKey] = Index()
+        self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}
         self._without_eso: set[Scope] = set()  # collections of ESO's kinds that are not served
         self._stores = Stores(context)
         self._saved_at = 0.0
@@ -94,8 +95,8 @@ class Engine:
         observer.changed_data.clear()
         for source in observer.changed_sources:
             context.ledger.note("sources", source)
-            self.chains.rotations.witnessed(source, self._sources.get(source, ()))
-            world.dirty_chains.update(self._sources.get(source, ()))
+            self.chains.rotations.witnessed(source, self._sources.of(source))
+            world.dirty_chains.update(self._sources.of(source))
         observer.changed_sources.clear()
 
         chains = world.dirty_chains | self.chains.in_flight()
@@ -148,7 +149,7 @@ class Engine:
         if world.troubles:
             return  # what cannot be seen now may still be there
         gone_secrets = [k for k, known in memory.secrets.items() if not known.uid and not world.pods_of_secret(k)]
-        gone_sources = [k for k in memory.sources if not self._sources.get(k)]
+        gone_sources = [k for k in memory.sources if k not in self._sources]
         gone_chains = [k for k in memory.chains if k not in world.external_secrets]
         for secret in gone_secrets:
             del memory.secrets[secret]
@@ -198,7 +199,7 @@ class Engine:
         """Which vault secret is read by which chain: by the index, where it has all that there is."""
         world = self.context.world
         if not world.dirty_chains:
-            yield from ((source, chain) for source, chains in self._sources.items() for chain in chains)
+            yield from ((source, chain) for source in self._sources for chain in self._sources.of(source))
             return
         for es in world.external_secrets.values():
             yield from ((source, es.key) for _, source in world.sources_of(es) if isinstance(source, SourceKey))
@@ -230,9 +231,9 @@ class Engine:
         now = frozenset(source for _, source in found if isinstance(source, SourceKey))
         before = frozenset(self._sources_of.get(key, ()))
         for source in before - now:
-            self._sources.get(source, set()).discard(key)
+            self._sources.unlink(source, key)
         for source in now - before:
-            self._sources.setdefault(source, set()).add(key)
+            self._sources.link(source, key)
         known = self.context.memory.sources
         new = [source for source in now - before if source not in known]
         self.context.look_again(
@@ -255,12 +256,12 @@ class Engine:
             seen[SourceKey(view.host, name)] = view.asked_at
         context.troubles.subject(subject, view.trouble)
         if before is None or before.trouble != view.trouble:
-            for source, chains in self._sources.items():
+            for source in self._sources:
                 if source.vault == view.host:
-                    context.world.dirty_chains |= chains
+                    context.world.dirty_chains.update(self._sources.of(source))
         for name in answer.wanted if context.memory.heals else ():
             # Whoever waits for a fresh look waits for its workloads, too.
-            for chain in self._sources.get(SourceKey(view.host, name), ()):
+            for chain in self._sources.of(SourceKey(view.host, name)):
                 for workload in self.chains.verdicts.get(chain, ()):
                     if workload in context.memory.heals:
                         context.world.dirty_workloads.add(workload)

@@ -133,8 +133,10 @@ class Observer:
             else:
                 since = confirmed if confirmed is not None else known.first_look
                 self._gap_ended(known, view, listing, since, policy)
-        for key, memory in list(self.memory.secrets.items()):
-            if key not in present and scope.namespace in (None, key.namespace) and (memory.uid or message.gap):
+        looked_at = (key for key in self.memory.secrets if scope.namespace in (None, key.namespace))
+        for key in [key for key in looked_at if key not in present]:
+            memory = self.memory.secrets[key]
+            if memory.uid or message.gap:
                 since = confirmed if confirmed is not None else memory.first_look
                 told = self._told(key, memory)
                 self._remember(key, memory, history.deleted(told, since=since, seen=listing.answered_at, gap=True))

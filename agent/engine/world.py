@@ -56,27 +56,27 @@ class World:
         self._nodes_ready: frozenset[str] | None = None
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
-        self._chains_of_secret: dict[ObjectKey, tuple[ObjectKey, ...]] = {}  # mostly one: a tuple is a fifth of a set
-        self._chains_of_store: Index[StoreKey, None] = Index()
-        self._pods_of_secret: Index[ObjectKey, Pod] = Index()
-        self._pods_of_workload: Index[WorkloadKey, Pod] = Index()
+        self._chains_of_secret: Index[ObjectKey] = Index()
+        self._chains_of_store: Index[StoreKey] = Index()
+        self._pods_of_secret: Index[ObjectKey] = Index()
+        self._pods_of_workload: Index[WorkloadKey] = Index()
         self._workload_of_pod: dict[ObjectKey, WorkloadKey] = {}
-        self._orphans: Index[str, None] = Index()  # uid of a ReplicaSet not seen yet -> pods
+        self._orphans: Index[str] = Index()  # uid of a ReplicaSet not seen yet -> pods
         self._shared: dict[WorkloadKey, WorkloadKey] = {}  # one object for all pods of a workload
 
     # ------------------------------------------------------------------------------------------------- questions
 
     def chains_of_secret(self, key: ObjectKey) -> Iterable[ObjectKey]:
         """ExternalSecrets whose target this Secret is."""
-        return self._chains_of_secret.get(key, ())
+        return self._chains_of_secret.of(key)
 
     def pods_of_secret(self, key: ObjectKey) -> tuple[Pod, ...]:
         """Pods that consume the Secret, terminating ones included."""
-        return tuple(self._pods_of_secret.get(key, {}).values())
+        return tuple(self.pods[pod] for pod in self._pods_of_secret.of(key))
 
     def pods_of_workload(self, key: WorkloadKey) -> tuple[Pod, ...]:
         """Pods of a workload that consume any Secret."""
-        return tuple(self._pods_of_workload.get(key, {}).values())
+        return tuple(self.pods[pod] for pod in self._pods_of_workload.of(key))
 
     def workload_of(self, pod: Pod) -> WorkloadKey:
         """The workload that owns the pod; the pod itself where nothing does."""
@@ -85,7 +85,7 @@ class World:
     def chains_of_workload(self, key: WorkloadKey) -> set[ObjectKey]:
         """ExternalSecrets that write a Secret which the workload's pods consume."""
         found: set[ObjectKey] = set()
-        for pod in self._pods_of_workload.get(key, {}).values():
+        for pod in self.pods_of_workload(key):
             for name in consumed_by(pod):
                 found.update(self.chains_of_secret(ObjectKey(key.namespace, name)))
         return found
@@ -204,9 +204,9 @@ class World:
             self._unlink_chain(old)
         self.external_secrets[es.key] = es
         target = ObjectKey(es.key.namespace, es.target)
-        self._chains_of_secret[target] = (*self._chains_of_secret.get(target, ()), es.key)
+        self._chains_of_secret.link(target, es.key)
         for store in es.stores:
-            self._chains_of_store.link(store, es.key, None)
+            self._chains_of_store.link(store, es.key)
         self.dirty_chains.add(es.key)
 
     def _drop_external_secret(self, es: ExternalSecret) -> None:
@@ -217,21 +217,18 @@ class World:
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(es.key.namespace, old.target)))
 
     def _unlink_chain(self, es: ExternalSecret) -> None:
-        target = ObjectKey(es.key.namespace, es.target)
-        left = tuple(key for key in self._chains_of_secret.pop(target, ()) if key != es.key)
-        if left:
-            self._chains_of_secret[target] = left
+        self._chains_of_secret.unlink(ObjectKey(es.key.namespace, es.target), es.key)
         for store in es.stores:
             self._chains_of_store.unlink(store, es.key)
 
     def _put_store(self, store: SecretStore) -> None:
         if self.stores.get(store.key) != store:
             self.stores[store.key] = store
-            self.dirty_chains.update(self._chains_of_store.get(store.key, ()))
+            self.dirty_chains.update(self._chains_of_store.of(store.key))
 
     def _drop_store(self, store: SecretStore) -> None:
         if self.stores.pop(store.key, None) is not None:
-            self.dirty_chains.update(self._chains_of_store.get(store.key, ()))
+            self.dirty_chains.update(self._chains_of_store.of(store.key))
 
     def _put_secret(self, secret: SecretView) -> None:
         self.secrets[secret.key] = secret
@@ -243,21 +240,21 @@ class World:
 
     def _put_pod(self, pod: Pod) -> None:
         old = self.pods.get(pod.key)
+        if old == pod:
+            return  # read anew, or changed in what no decision asks for
         if old is not None:
-            if old.resource_version == pod.resource_version:
-                return
             self._unlink_pod(old)
         self.pods[pod.key] = pod
         for name in pod.references:
             secret = ObjectKey(pod.key.namespace, name)
-            self._pods_of_secret.link(secret, pod.key, pod)
+            self._pods_of_secret.link(secret, pod.key)
             self.dirty_chains.update(self.chains_of_secret(secret))
         if pod.owner is not None and pod.owner.kind == "ReplicaSet" and pod.owner.uid not in self.replica_sets:
-            self._orphans.link(pod.owner.uid, pod.key, None)
+            self._orphans.link(pod.owner.uid, pod.key)
         owner = self._owner(pod)
         workload = self._shared.setdefault(owner, owner)
         self._workload_of_pod[pod.key] = workload
-        self._pods_of_workload.link(workload, pod.key, pod)
+        self._pods_of_workload.link(workload, pod.key)
         self.dirty_workloads.add(workload)
 
     def _drop_pod(self, pod: Pod) -> None:
@@ -304,12 +301,10 @@ class World:
         known = replica_set.uid in self.replica_sets
         self.replica_sets[replica_set.uid] = replica_set
         if not known:
-            for key in self._orphans.pop(replica_set.uid, ()):
-                pod = self.pods.get(key)
-                if pod is not None:
-                    self._unlink_pod(pod)
-                    del self.pods[key]
-                    self._put_pod(pod)
+            for key in tuple(self._orphans.of(replica_set.uid)):
+                pod = self.pods.pop(key)
+                self._unlink_pod(pod)
+                self._put_pod(pod)
 
     def _drop_replica_set(self, replica_set: ReplicaSet) -> None:
         self.replica_sets.pop(replica_set.uid, None)

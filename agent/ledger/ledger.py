@@ -6,7 +6,7 @@ nothing may be done on it. The heartbeat is written last: what it confirms has b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -135,7 +135,9 @@ class Ledger:
             beat = {"heartbeat": msgspec.json.encode(memory.heartbeat), "storm": msgspec.json.encode(memory.storm)}
             self._put(HEARTBEAT, "configmaps", beat)
 
-    def _load_table(self, table: str, target: dict[Any, Any], objects: dict[str, Stored], *, new_key: bool) -> None:
+    def _load_table(
+        self, table: str, target: MutableMapping[Any, Any], objects: dict[str, Stored], *, new_key: bool
+    ) -> None:
         prefix = f"{PREFIX}-{table}-"
         numbers = {name: shards.number_of(name) for name in objects if name.startswith(prefix)}
         there = sorted((number, name) for name, number in numbers.items() if number is not None)
@@ -195,7 +197,7 @@ class Ledger:
         for key in [key for key, heal in memory.heals.items() if heal.halt is None]:
             del memory.heals[key]
 
-    def _save_table(self, table: str, entries: dict[Any, Any]) -> None:
+    def _save_table(self, table: str, entries: Mapping[Any, Any]) -> None:
         count = max(self._counts.get(table, 1), shards.shard_count(len(entries)))
         while (parts := self._parts(table, entries, count)) is None:
             count *= 2
@@ -210,13 +212,14 @@ class Ledger:
         self._anew.discard(table)
         self._growing.discard(table)
 
-    def _parts(self, table: str, entries: dict[Any, Any], count: int) -> dict[int, bytes] | None:
+    def _parts(self, table: str, entries: Mapping[Any, Any], count: int) -> dict[int, bytes] | None:
         """The shards to write, by number; None: one of them is too large, and more of them would help."""
         whole = count != self._counts.get(table) or table in self._anew or table in self._growing
         wanted = set(range(count)) if whole else {shards.shard_of(key, count) for key in self._dirty[table]}
         divide = shards.divisible(len(entries), count)
         parts: dict[int, bytes] = {}
-        for number, part in shards.split(entries, count, wanted).items():
+        for number, keys in shards.split(entries, count, wanted).items():
+            part = {key: entries[key] for key in keys}
             data = shards.fitting(table, part, count, self._key_id, divide=divide)
             if data is None:
                 return None
@@ -255,7 +258,7 @@ class Ledger:
         return there
 
 
-def _tables(memory: Memory) -> dict[str, dict[Any, Any]]:
+def _tables(memory: Memory) -> dict[str, MutableMapping[Any, Any]]:
     return {
         "history": memory.secrets, "sources": memory.sources, "chains": memory.chains, "heals": memory.heals,
         "recycled": memory.recycled,

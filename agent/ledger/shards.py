@@ -56,13 +56,13 @@ def shard_of(key: tuple[str, ...], count: int) -> int:
     return zlib.crc32("\0".join(key).encode()) % count
 
 
-def split(table: Mapping[Any, Any], count: int, wanted: Iterable[int]) -> dict[int, dict[Any, Any]]:
-    """The entries of the wanted shards."""
-    shards: dict[int, dict[Any, Any]] = {number: {} for number in wanted}
-    for key, value in table.items():
+def split(table: Iterable[Any], count: int, wanted: Iterable[int]) -> dict[int, list[Any]]:
+    """The keys of the wanted shards."""
+    shards: dict[int, list[Any]] = {number: [] for number in wanted}
+    for key in table:
         number = shard_of(tuple(key), count)
         if number in shards:
-            shards[number][key] = value
+            shards[number].append(key)
     return shards
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
@@ -27,4 +26,4 @@ def vault_secret(key: str) -> str:
         raise BadKey("has an object type that ESO does not know (secret, cert and key it knows)")
     if not _NAME.fullmatch(name):
         raise BadKey("is no name that a vault secret can have (1 to 127 letters, digits and dashes)")
-    return sys.intern(name.lower())
+    return name.lower()

@@ -152,7 +152,7 @@ def pod_case(dice: Dice, number: int, owner: Owner | None, state: State) -> PodC
     ready = dice.mostly(True, False, one_in=4)
     spec = ContainerSpec("app", dice.mostly("container", "init", "sidecar", one_in=8))
     pod = Pod(
-        key=ObjectKey(NS, f"backend-{number}"), uid=f"uid-{number}", resource_version="1", node="node-1", owner=owner,
+        key=ObjectKey(NS, f"backend-{number}"), uid=f"uid-{number}", node="node-1", owner=owner,
         created=dice.moment(-4000, -10, -1, 0), phase="Running", ready=ready, deleting=False,
         ready_since=dice.moment(-4000, -20, -1) if ready else None,
         containers=(spec,), runs=(run_of(dice, ready),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from agent.ledger import shards
@@ -10,7 +11,7 @@ from agent.memory import Memory
 
 def as_read_back(memory: Memory) -> Memory:
     """The memory as the next process finds it: encoded and decoded, so that what does not survive that is missing."""
-    tables: dict[str, dict[Any, Any]] = {
+    tables: dict[str, Mapping[Any, Any]] = {
         "history": memory.secrets,
         "sources": memory.sources,
         "chains": memory.chains,

@@ -39,7 +39,7 @@ class LivingPod:
             state="running", started=math.floor(last.started + self.clock), previous_finished=ended, ready=True
         )
         return Pod(
-            key=ObjectKey(KEY.namespace, self.name), uid=self.name, resource_version=str(len(self.starts)),
+            key=ObjectKey(KEY.namespace, self.name), uid=self.name,
             created=math.floor(self.created), node="node-1", owner=None, phase="Running", ready=True, ready_since=None,
             deleting=False, containers=(ContainerSpec("app", "container", self.uses),), runs=(run,),
             references=(KEY.name,),

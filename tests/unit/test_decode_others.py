@@ -9,6 +9,7 @@ import pytest
 from decode_builders import CREATED_AT, Object, body, meta, owned, pod
 
 from agent.cluster.decode import decode_object
+from agent.labels import Selector
 from agent.model import (
     Budget,
     Namespace,
@@ -19,7 +20,6 @@ from agent.model import (
     PushSource,
     ReplicaSet,
     SecretStore,
-    Selector,
     StoreKey,
     Workload,
     WorkloadKey,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agent.cluster.decode import decode_object, decode_page
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
+from agent.labels import Labels
 from agent.model import SecretView
 
 MANAGEDFIELDS = json.loads((Path(__file__).parents[1] / "vectors" / "managedfields.json").read_text())
@@ -107,7 +108,7 @@ def test_marks_of_eso_are_read() -> None:
         finalizers=["example.test/keep"],
     )
     assert (view.managed, view.owner_uid, view.force_sync, view.finalizers) == (True, "uid-of-app", "1795471200", True)
-    assert view.labels == {"reconcile.external-secrets.io/managed": "true", "team": "shop"}
+    assert view.labels == Labels.of({"reconcile.external-secrets.io/managed": "true", "team": "shop"})
     assert decoded(ownerReferences=owned("ExternalSecret", "app", "example.test/v1")).owner_uid == ""
 
 
@@ -116,7 +117,7 @@ def test_large_sets_of_labels_are_not_kept_for_later_secrets(count: int, kept: b
     """Equal labels are one object for all Secrets that have them, unless there are more than 64."""
     labels = {f"label-{number}": "x" for number in range(count)}
     first, second = decoded(labels=labels), decoded(labels=labels)
-    assert first.labels == second.labels == labels
+    assert first.labels == second.labels == Labels.of(labels)
     assert (first.labels is second.labels) is kept
 
 

@@ -67,7 +67,7 @@ def pod(
     """A running pod with one container that started 2 s after the pod's creation."""
     run = ContainerRun(state="running", started=created + 2 if started is None else started, ready=True)
     given = {
-        "key": ObjectKey("shop", name), "uid": name, "resource_version": "1", "created": created, "node": "node-1",
+        "key": ObjectKey("shop", name), "uid": name, "created": created, "node": "node-1",
         "owner": None, "phase": "Running", "ready": True, "ready_since": created + 3, "deleting": False,
         "containers": (ContainerSpec("app", "container", uses),), "runs": (run,), **fields,
     }  # fmt: skip

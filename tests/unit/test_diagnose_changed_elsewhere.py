@@ -61,7 +61,7 @@ def restored(*values: str, refreshed: float = LOOK - 60, moved: bool = True, **f
     )
     use = Use(KEY.name, "env", ("API_KEY",))
     pod = Pod(
-        key=ObjectKey("shop", "p"), uid="p", resource_version="1", created=LOOK + 200, node="node-1", owner=None,
+        key=ObjectKey("shop", "p"), uid="p", created=LOOK + 200, node="node-1", owner=None,
         phase="Running", ready=True, ready_since=None, deleting=False,
         containers=(ContainerSpec("app", "container", (use,)),),
         runs=(ContainerRun(state="running", started=LOOK + 201, ready=True),),

@@ -25,7 +25,7 @@ def pod(
     """A running pod with one container."""
     given = {"deleting": False, "phase": "Running", "owner": None, **fields}
     return Pod(
-        key=ObjectKey("shop", "p"), uid="u", resource_version="1", created=created, node="n", ready=True,
+        key=ObjectKey("shop", "p"), uid="u", created=created, node="n", ready=True,
         ready_since=None, containers=(ContainerSpec("app", kind, (use,)),), runs=(run,), **given,  # type: ignore[arg-type]
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ BEHIND = Finding(chain=CHAIN.key, link=Link.VAULT, kind=Kind.STALE, since=1.0, e
 def pod(app: str, use: Use, *, deleting: bool = False) -> Pod:
     """One of a StatefulSet that consumes the Secret so."""
     return Pod(
-        key=ObjectKey(NS, f"{app}-0"), uid=app, resource_version="1", created=1.0, node="node-1",
+        key=ObjectKey(NS, f"{app}-0"), uid=app, created=1.0, node="node-1",
         owner=Owner("StatefulSet", app, app, "apps"), phase="Running", ready=True, ready_since=2.0, deleting=deleting,
         containers=(ContainerSpec("app", "container", (use,)),), runs=(ContainerRun("running", 1.0),),
         references=("app",),

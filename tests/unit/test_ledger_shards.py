@@ -31,7 +31,7 @@ def names(count: int) -> dict[ObjectKey, int]:
 def cut(table: dict[ObjectKey, int], of: int, *numbers: int) -> list[Shard]:
     """These shards of a table, as they would be read back."""
     parts = shards.split(table, of, numbers)
-    return [Shard(number, of, "k", part) for number, part in parts.items()]
+    return [Shard(number, of, "k", {key: table[key] for key in keys}) for number, keys in parts.items()]
 
 
 def body(**fields: Any) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 from decode_builders import body, external_secret, owned, secret
 
 from agent.cluster.decode import decode_object
+from agent.labels import Selector
 from agent.mapping import (
     EXCLUSIONS,
     BadKey,
@@ -29,7 +30,6 @@ from agent.model import (
     PushSource,
     SecretStore,
     SecretView,
-    Selector,
     SourceKey,
     SourceUse,
     StoreKey,

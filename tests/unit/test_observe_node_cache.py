@@ -24,7 +24,7 @@ def secret(uid: str, *, created: float) -> SecretView:
 def pod(name: str, node: str) -> Pod:
     """A pod on a node, whose kubelet holds the Secret for it."""
     return Pod(
-        key=ObjectKey("shop", name), uid=name, resource_version=name, created=50.0, node=node, owner=None,
+        key=ObjectKey("shop", name), uid=name, created=50.0, node=node, owner=None,
         phase="Running", ready=True, ready_since=None, deleting=False, containers=(), runs=(), references=("app",),
     )  # fmt: skip
 

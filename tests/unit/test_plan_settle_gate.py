@@ -57,7 +57,7 @@ def test_the_pod_that_replaces_a_stale_one_is_never_doubted(fraction: float, err
     assert until is not None
     created = until - ahead * error
     pod = Pod(
-        key=ObjectKey("shop", "p"), uid="p", resource_version="1", created=math.floor(created), node="node-1",
+        key=ObjectKey("shop", "p"), uid="p", created=math.floor(created), node="node-1",
         owner=None, phase="Running", ready=True, ready_since=None, deleting=False,
         containers=(ContainerSpec("app", "container", (ENV,)),),
         runs=(ContainerRun(state="running", started=math.floor(created), ready=True),),

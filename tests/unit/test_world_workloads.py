@@ -4,16 +4,17 @@ from decode_builders import external_secret, page
 from msgspec.structs import replace
 
 from agent.cluster.decode import decode_page
+from agent.engine.index import Index
 from agent.engine.world import World
 from agent.model import ContainerRun, ContainerSpec, ObjectKey, Owner, Pod, ReplicaSet, Use, WorkloadKey
 
 NAMESPACE, RS_UID = "payments", "rs-uid"
 
 
-def _pod(name: str, version: str = "1") -> Pod:
+def _pod(name: str) -> Pod:
     use = Use("app", "env", ("KEY",))
     return Pod(
-        key=ObjectKey(NAMESPACE, name), uid=f"uid-{name}", resource_version=version, created=1.0, node="node-1",
+        key=ObjectKey(NAMESPACE, name), uid=f"uid-{name}", created=1.0, node="node-1",
         owner=Owner("ReplicaSet", "backend-7c9", RS_UID, "apps"), phase="Running", ready=True, ready_since=2.0,
         deleting=False, containers=(ContainerSpec("app", "container", (use,)),),
         runs=(ContainerRun("running", 1.0),), references=("app",),
@@ -60,7 +61,7 @@ def test_a_pod_that_is_gone_before_its_replica_set_comes_is_not_brought_back() -
 
 
 def _kept(world: World) -> dict[str, object]:
-    return {name: kept for name, kept in vars(world).items() if isinstance(kept, dict) and kept}
+    return {name: kept for name, kept in vars(world).items() if isinstance(kept, dict | Index) and list(kept)}
 
 
 def test_of_a_pod_that_is_gone_nothing_is_kept() -> None:
@@ -68,12 +69,23 @@ def test_of_a_pod_that_is_gone_nothing_is_kept() -> None:
     world = World()
     old = replace(_pod("a"), references=tuple(f"app-{number}" for number in range(100)))
     other = Owner("ReplicaSet", "backend-8d0", "another-uid", "apps")
-    new = replace(old, uid="uid-new", resource_version="2", references=("app-7", "elsewhere"), owner=other)
+    new = replace(old, uid="uid-new", references=("app-7", "elsewhere"), owner=other)
     world.put("pods", old, seen_at=1.0)
     world.put("pods", new, seen_at=1.0)
     assert [world.pods_of_secret(ObjectKey(NAMESPACE, name)) for name in ("app-7", "app-8")] == [(new,), ()]
     world.drop("pods", new)
     assert _kept(world) == {}
+
+
+def test_a_pod_that_changed_in_nothing_that_matters_is_not_looked_at_again() -> None:
+    """Read anew as it was, a pod makes no work; with one thing changed that a decision asks for, it does."""
+    world = World()
+    world.put("pods", _pod("a"))
+    world.dirty_workloads.clear()
+    world.put("pods", _pod("a"), seen_at=9.0)
+    assert world.dirty_workloads == set()
+    world.put("pods", replace(_pod("a"), ready=False))
+    assert len(world.dirty_workloads) == 1
 
 
 def test_asking_about_what_is_not_there_leaves_nothing() -> None:

@@ -8,7 +8,6 @@ service account token's volume, is cut out of the key.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain
@@ -16,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from agent.cluster.decode.sharing import Pool, word
 from agent.cluster.decode.wire import Unfit, Wire, located
 from agent.model import ContainerSpec, Use
 
@@ -127,6 +127,10 @@ _volumes = msgspec.json.Decoder(list[Volume] | None)
 _pulls = msgspec.json.Decoder(list[PullSecret] | None)
 
 
+_keys: Pool[tuple[str, ...]] = Pool(4_096)
+"""The same few names of keys recur in all that reads such Secrets."""
+
+
 class Templates:
     """Consumption by template. Bounded: cleared when full, which costs a second look and nothing else.
 
@@ -155,11 +159,15 @@ class Templates:
             known = consumption(init, containers, volumes, pulls)
             if len(text) <= self._longest:
                 if len(self._known) >= self._most:
-                    self._known.clear()
-                    self._shared.clear()
+                    self.clear()
                 known = self._known[digest] = self._shared.setdefault(known, known)
         self._last = text, known
         return known
+
+    def clear(self) -> None:
+        """Share nothing with what was there before, but for the pod that was there last."""
+        self._known.clear()
+        self._shared.clear()
 
 
 def consumption(init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw, pulls: msgspec.Raw) -> Template:
@@ -173,7 +181,7 @@ def consumption(init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw
     ]
     names = {*_referenced(first), *_referenced(rest), *(pull.name for pull in pulled)}
     names.update(name for volume in mountable.values() for name, _ in _sources(volume))
-    return Template(tuple(specs), tuple(sorted(sys.intern(name) for name in names if name)))
+    return Template(tuple(specs), tuple(sorted(word(name) for name in names if name)))
 
 
 def _decode(decoder: msgspec.json.Decoder[list[_T] | None], text: msgspec.Raw, field: str) -> list[_T]:
@@ -186,7 +194,7 @@ def _decode(decoder: msgspec.json.Decoder[list[_T] | None], text: msgspec.Raw, f
 def _container(wire: Container, kind: str, volumes: dict[str, Volume]) -> ContainerSpec:
     # one by one: a thousand mounts of a volume of a thousand keys are one use, and never a million keys at a time
     uses = chain(_env(wire.env or []), _env_from(wire), _mounted(wire.volume_mounts or [], volumes))
-    return ContainerSpec(sys.intern(wire.name), kind, tuple(dict.fromkeys(uses)))
+    return ContainerSpec(word(wire.name), kind, tuple(dict.fromkeys(uses)))
 
 
 def _env(env: list[EnvVar]) -> Iterator[Use]:
@@ -197,7 +205,7 @@ def _env(env: list[EnvVar]) -> Iterator[Use]:
     for index, variable in enumerate(env):
         ref = variable.value_from.secret_key_ref if variable.value_from else None
         if ref is not None and ref.name and (last[variable.name] == index or variable.name in quoted):
-            yield Use(sys.intern(ref.name), "env", (sys.intern(ref.key),), optional=bool(ref.optional))
+            yield Use(word(ref.name), "env", _keys.one((word(ref.key),)), optional=bool(ref.optional))
 
 
 def _env_from(wire: Container) -> Iterator[Use]:
@@ -210,7 +218,7 @@ def _env_from(wire: Container) -> Iterator[Use]:
                 shadowed = (name[len(prefix) :] for name in certain if name.startswith(prefix) and name != prefix)
                 below[prefix] = tuple(sorted(shadowed))
             yield Use(
-                sys.intern(source.secret_ref.name),
+                word(source.secret_ref.name),
                 "envFrom",
                 without=below[prefix],
                 optional=bool(source.secret_ref.optional),
@@ -232,11 +240,11 @@ def _mounted(mounts: list[Mount], volumes: dict[str, Volume]) -> Iterator[Use]:
             continue
         via = "volume" if volume.secret is not None else "projected"
         for name, source in _sources(volume):
-            keys = tuple(sys.intern(item.key) for item in source.items) if source.items else None
+            keys = tuple(word(item.key) for item in source.items) if source.items else None
             if mount.sub_path or mount.sub_path_expr:
                 via, keys = "subPath", _below(mount, source)
             if name and keys != ():
-                yield Use(sys.intern(name), via, keys, optional=bool(source.optional))
+                yield Use(word(name), via, keys, optional=bool(source.optional))
 
 
 def _below(mount: Mount, source: SecretSource) -> tuple[str, ...] | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
 from agent.cluster.decode.durations import go_duration
+from agent.cluster.decode.sharing import word
 from agent.cluster.decode.wire import (
     EMPTY,
     Condition,
@@ -158,11 +158,11 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         created=meta.creation_timestamp.timestamp(),
         stores=reading.stores,
         uses=reading.uses,
-        refresh_policy=sys.intern(spec.refresh_policy or "Periodic"),
+        refresh_policy=word(spec.refresh_policy or "Periodic"),
         refresh_interval=_interval(spec.refresh_interval),
         target=key.name if target.name in (None, "", key.name) else target.name,
-        creation_policy=sys.intern(neutral.creation_policy),
-        deletion_policy=sys.intern(neutral.deletion_policy),
+        creation_policy=word(neutral.creation_policy),
+        deletion_policy=word(neutral.deletion_policy),
         immutable=bool(target.immutable),
         templated=neutral.templated,
         filled_besides=neutral.template_from or _reads_tags(spec),
@@ -174,13 +174,13 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
         deleting=deleting,
         cluster_parent=owner.name if owner and owner.kind == "ClusterExternalSecret" else "",
         spec_changed=spec_changed(meta),
-        mode=sys.intern(annotations.get(MODE, "")),
+        mode=word(annotations.get(MODE, "")),
         force_sync=stamp,
         refresh_time=seconds(status.refresh_time),
         synced_generation=_generation(synced),
         force_synced=bool(stamp) and synced == synced_resource_version(meta.generation, meta.labels or {}, annotations),
         ready=truth(ready.status) if ready else None,
-        ready_reason=sys.intern(ready.reason or "") if ready else "",
+        ready_reason=word(ready.reason or "") if ready else "",
         ready_since=seconds(ready.last_transition_time) if ready else None,
     )
 
@@ -223,12 +223,12 @@ def _data(entry: Data, index: int, default: StoreKey | None, namespace: str) -> 
     store, how = _source(entry.source_ref, default, namespace, "data")
     ref = entry.remote_ref or RemoteRef()
     return Entry(
-        place=sys.intern(f"spec.data[{index}]"),
+        place=word(f"spec.data[{index}]"),
         how=how,
         store=store,
         key=ref.key,
         version=ref.version or "",
-        secret_key=sys.intern(entry.secret_key),
+        secret_key=word(entry.secret_key),
     )
 
 
@@ -236,7 +236,7 @@ def _data_from(entry: DataFrom, index: int, default: StoreKey | None, namespace:
     kind: Kind = "find" if present(entry.find) else "extract" if entry.extract is not None else "nothing"
     store, how = _source(entry.source_ref, default, namespace, kind)
     ref = entry.extract or RemoteRef()
-    place = sys.intern(f"spec.dataFrom[{index}]" + (f".{how}" if how in ("find", "extract") else ""))
+    place = word(f"spec.dataFrom[{index}]" + (f".{how}" if how in ("find", "extract") else ""))
     return Entry(place=place, how=how, store=store, key=ref.key, version=ref.version or "")
 
 

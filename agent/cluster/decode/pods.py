@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
 from agent.cluster.decode.consumption import Templates
+from agent.cluster.decode.sharing import forgets, word
 from agent.cluster.decode.wire import (
     EMPTY,
     Condition,
@@ -22,6 +21,7 @@ from agent.cluster.decode.wire import (
 )
 from agent.cluster.words import placement
 from agent.fingerprint import Fingerprints
+from agent.labels import Labels
 from agent.model import ContainerRun, ContainerSpec, Owner, Pod
 
 
@@ -30,7 +30,6 @@ class Meta(Wire):
 
     name: str
     uid: str
-    resource_version: str
     creation_timestamp: Time
     namespace: str = ""
     labels: msgspec.Raw = EMPTY
@@ -109,16 +108,16 @@ class Memo:
     def __init__(self, most: int = 16_384, longest: int = 16_384) -> None:
         self._most = most
         self._longest = longest
-        self._labels: dict[bytes, dict[str, str]] = {}
+        self._labels: dict[bytes, Labels] = {}
         self._owners: dict[Owner, Owner] = {}
 
-    def labels(self, text: msgspec.Raw) -> dict[str, str]:
+    def labels(self, text: msgspec.Raw) -> Labels:
         """Raises msgspec.ValidationError."""
         key = bytes(text)
         found = self._labels.get(key)
         if found is None:
             labels = (_labels.decode(key) or {}) if key else {}
-            found = {sys.intern(name): sys.intern(value) for name, value in labels.items()}
+            found = Labels.of({word(name): word(value) for name, value in labels.items()})
             if len(key) <= self._longest:
                 if len(self._labels) >= self._most:
                     self._labels.clear()
@@ -134,10 +133,17 @@ class Memo:
             self._owners.clear()
         return self._owners.setdefault(owner, owner)
 
+    def clear(self) -> None:
+        """Share nothing with what was there before."""
+        self._labels.clear()
+        self._owners.clear()
+
 
 _labels = msgspec.json.Decoder(dict[str, str] | None)
 _templates = Templates()
 _memo = Memo()
+forgets(_templates.clear)
+forgets(_memo.clear)
 _UNKNOWN = ContainerRun("waiting")
 _NO_STATUS = Status()
 _NO_STATE = ContainerState()
@@ -153,11 +159,10 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
     return Pod(
         key=key_of(meta),
         uid=meta.uid,
-        resource_version=meta.resource_version,
         created=meta.creation_timestamp.timestamp(),
-        node=sys.intern(spec.node_name) if spec.node_name else "",
+        node=word(spec.node_name) if spec.node_name else "",
         owner=_memo.owner(meta.owner_references),
-        phase=sys.intern(status.phase or "Unknown"),
+        phase=word(status.phase or "Unknown"),
         ready=ready,
         ready_since=ready_since,
         deleting=present(meta.deletion_timestamp),
@@ -170,7 +175,7 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
     )
 
 
-def _parsed_labels(text: msgspec.Raw) -> dict[str, str]:
+def _parsed_labels(text: msgspec.Raw) -> Labels:
     try:
         return _memo.labels(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
@@ -207,8 +212,8 @@ def _run(wire: ContainerStatus) -> ContainerRun:
         started = seconds(state.running.started_at)
         return ContainerRun("running", started, None, ended, wire.ready, wire.restart_count)
     if state.terminated is not None:
-        run, reason = state.terminated, sys.intern(state.terminated.reason or "")
+        run, reason = state.terminated, word(state.terminated.reason or "")
         times = seconds(run.started_at), seconds(run.finished_at), ended
         return ContainerRun("terminated", *times, wire.ready, wire.restart_count, reason)
-    reason = sys.intern((state.waiting.reason if state.waiting else None) or "")
+    reason = word((state.waiting.reason if state.waiting else None) or "")
     return ContainerRun("waiting", seconds(last.started_at), ended, None, wire.ready, wire.restart_count, reason)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
-from agent.cluster.decode.wire import Meta, Unfit, Wire, controller, key_of, newest, present, shared
+from agent.cluster.decode.sharing import Pool, word
+from agent.cluster.decode.wire import Meta, Unfit, Wire, controller, key_of, newest, present
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
+from agent.labels import Labels
 from agent.model import FORCE_SYNC, SecretView
 
 _ESO = "external-secrets.io"
@@ -27,27 +27,8 @@ class SecretWire(Wire):
     data: dict[str, bytes] | None = None
 
 
-class _Shared:
-    """Label sets that many Secrets share, one object each. Bounded: cleared when full, and large ones are not kept."""
-
-    def __init__(self, most: int, largest: int) -> None:
-        self._most = most
-        self._largest = largest
-        self._sets: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
-
-    def labels(self, labels: dict[str, str]) -> dict[str, str]:
-        if len(labels) > self._largest:
-            return labels
-        key = tuple(labels.items())
-        found = self._sets.get(key)
-        if found is None:
-            if len(self._sets) >= self._most:
-                self._sets.clear()
-            found = self._sets[key] = labels
-        return found
-
-
-_shared = _Shared(most=4_096, largest=64)
+_MOST_LABELS = 64
+_labels: Pool[Labels] = Pool(4_096)
 
 
 def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretView:
@@ -56,7 +37,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         raise Unfit("data", f"has more than {_MOST_KEYS} keys")
     meta = wire.metadata
     key = key_of(meta)
-    labels, annotations = shared(meta.labels), meta.annotations or {}
+    labels, annotations = meta.labels or {}, meta.annotations or {}
     data = wire.data or {} if fingerprints else {}
     entries = meta.managed_fields or ()
     created = meta.creation_timestamp.timestamp()
@@ -73,7 +54,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         created=created,
         touched=max(created, newest(entries) or 0.0),
         prints=fingerprints.of_all(key.namespace, key.name, data) if fingerprints else {},
-        type=sys.intern(wire.type or "Opaque"),
+        type=word(wire.type or "Opaque"),
         immutable=bool(wire.immutable),
         managed=managed,
         hash_fits=_hash_fits(annotations.get(_DATA_HASH), data) if fingerprints else None,
@@ -84,8 +65,14 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         foreign_wrote=newest(foreign),
         eso_wrote=newest(eso),
         deleting=meta.deletion_timestamp is not None,
-        labels=_shared.labels(labels),
+        labels=_shared(labels),
     )
+
+
+def _shared(labels: dict[str, str]) -> Labels:
+    """Many Secrets have the same set; one that nobody else has in such length is not kept to be shared."""
+    found = Labels.of({word(name): word(value) for name, value in labels.items()})
+    return _labels.one(found) if len(labels) <= _MOST_LABELS else found
 
 
 def _hash_fits(written: str | None, data: dict[str, bytes]) -> bool | None:

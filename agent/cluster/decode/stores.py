@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
+from agent.cluster.decode.sharing import word
 from agent.cluster.decode.wire import EMPTY, Meta, Unfit, Wire, key_of, present, spec_changed
 from agent.fingerprint import Fingerprints
 from agent.mapping import vault_host
@@ -53,8 +52,8 @@ def _store(wire: StoreWire, key: StoreKey) -> SecretStore:
     host, refused = ("", "") if not present(azure) else vault_host(_url(azure))
     return SecretStore(
         key=key,
-        provider=sys.intern(provider),
-        host=sys.intern(host),
+        provider=word(provider),
+        host=word(host),
         controller=wire.spec.controller or "",
         changed=spec_changed(wire.metadata),
         refused=refused,

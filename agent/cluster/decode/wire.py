@@ -7,14 +7,15 @@ one page, so they stay outside the garbage collector's view.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 
-from agent.model import ObjectKey, Owner, Selector
+from agent.cluster.decode.sharing import word
+from agent.labels import Selector
+from agent.model import ObjectKey, Owner
 
 EMPTY = msgspec.Raw(b"")
 _LONGEST_NAME = 253  # of any object
@@ -136,18 +137,13 @@ def located(problem: Exception, below: str = "") -> tuple[str, str]:
     return field, message[0].lower() + message[1:] if _SAFE.fullmatch(message) else "is not of the expected shape"
 
 
-def shared(labels: dict[str, str] | None) -> dict[str, str]:
-    """Labels as they are; their words recur on everything that belongs to an application, so they are shared."""
-    return {sys.intern(name): sys.intern(value) for name, value in (labels or {}).items()}
-
-
 def key_of(meta: Any) -> ObjectKey:
     """Namespace and name; namespaces repeat, so they are shared. Raises Unfit."""
     if not meta.name:
         raise Unfit("metadata.name", "is empty")
     if not meta.namespace:
         raise Unfit("metadata.namespace", "is missing")
-    return ObjectKey(sys.intern(meta.namespace), meta.name)
+    return ObjectKey(word(meta.namespace), meta.name)
 
 
 def present(text: msgspec.Raw) -> bool:
@@ -168,7 +164,7 @@ def controller(references: list[OwnerRef] | None) -> Owner | None:
             if len(ref.name) > _LONGEST_NAME or len(ref.kind) > _LONGEST_NAME:
                 raise Unfit("metadata.ownerReferences", f"names a controller by more than {_LONGEST_NAME} characters")
             group, slash, _ = ref.api_version.partition("/")
-            return Owner(sys.intern(ref.kind), sys.intern(ref.name), ref.uid, sys.intern(group) if slash else "")
+            return Owner(word(ref.kind), word(ref.name), ref.uid, word(group) if slash else "")
     return None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from hashlib import blake2b
 
 import msgspec
 
+from agent.cluster.decode.sharing import word
 from agent.cluster.decode.wire import EMPTY, Meta, Wire, controller, key_of
 from agent.fingerprint import Fingerprints
 from agent.model import RESTARTED_AT, ReplicaSet, Workload, WorkloadKey
@@ -155,9 +155,7 @@ def replica_set(wire: ReplicaSetWire, _: Fingerprints | None) -> ReplicaSet:
     """A ReplicaSet."""
     meta = wire.metadata
     revision = (meta.annotations or {}).get("deployment.kubernetes.io/revision", "")
-    return ReplicaSet(
-        key=key_of(meta), uid=meta.uid, owner=controller(meta.owner_references), revision=sys.intern(revision)
-    )
+    return ReplicaSet(key=key_of(meta), uid=meta.uid, owner=controller(meta.owner_references), revision=word(revision))
 
 
 def _workload(
@@ -186,15 +184,15 @@ def _workload(
         replicas=replicas,
         updated=updated,
         ready=ready,
-        strategy=sys.intern((strategy.type if strategy else None) or "RollingUpdate"),
-        max_unavailable=sys.intern(str(defaults[0] if rolling.max_unavailable is None else rolling.max_unavailable)),
-        max_surge=sys.intern(str(defaults[1] if rolling.max_surge is None else rolling.max_surge)),
+        strategy=word((strategy.type if strategy else None) or "RollingUpdate"),
+        max_unavailable=word(str(defaults[0] if rolling.max_unavailable is None else rolling.max_unavailable)),
+        max_surge=word(str(defaults[1] if rolling.max_surge is None else rolling.max_surge)),
         partition=rolling.partition or 0,
         paused=bool(spec.paused),
         deleting=meta.deletion_timestamp is not None,
         owner=controller(meta.owner_references),
         claims=_claims(spec.template.spec),
-        revision=sys.intern(revision),
+        revision=word(revision),
         leaving=leaving,
     )
 
