@@ -120,6 +120,7 @@ class _Pages:
                 token = _continuation(body)
                 coming = ahead.submit(self._begin, limit, token) if token else None
                 page = decode_page(self._resource.plural, body, self._fingerprints)
+                del body  # before the next is there
                 items += page.items if self._keep is None else filter(self._keep, page.items)
                 malformed += page.malformed
                 if not page.continue_token:

@@ -152,7 +152,7 @@ def external_secret(wire: ExternalSecretWire, _: Fingerprints | None) -> Externa
     stamp = annotations.get(FORCE_SYNC, "")
     return ExternalSecret(
         key=key,
-        uid=meta.uid,
+        uid=word(meta.uid),
         resource_version=meta.resource_version,
         generation=meta.generation,
         created=meta.creation_timestamp.timestamp(),

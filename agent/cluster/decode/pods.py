@@ -157,7 +157,7 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
     containers, references = _templates.of(spec.init_containers, spec.containers, spec.volumes, spec.image_pull_secrets)
     ready, ready_since, unschedulable = _conditions(status.conditions)
     return Pod(
-        key=key_of(meta),
+        key=key_of(meta, named_elsewhere=False),
         uid=meta.uid,
         created=meta.creation_timestamp.timestamp(),
         node=word(spec.node_name) if spec.node_name else "",

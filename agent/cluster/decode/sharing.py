@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 _T = TypeVar("_T", bound=Hashable)
 
-WORDS = 32_768
+WORDS = 65_536
 """That are kept. Names are for anybody to invent, so whoever does costs us no more than that."""
 LONGEST = 253
 """Characters of a word that is kept: the longest name of any object."""

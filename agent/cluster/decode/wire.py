@@ -137,13 +137,13 @@ def located(problem: Exception, below: str = "") -> tuple[str, str]:
     return field, message[0].lower() + message[1:] if _SAFE.fullmatch(message) else "is not of the expected shape"
 
 
-def key_of(meta: Any) -> ObjectKey:
-    """Namespace and name; namespaces repeat, so they are shared. Raises Unfit."""
+def key_of(meta: Any, *, named_elsewhere: bool = True) -> ObjectKey:
+    """Namespace and name, in words shared with whoever names the object, if anybody does. Raises Unfit."""
     if not meta.name:
         raise Unfit("metadata.name", "is empty")
     if not meta.namespace:
         raise Unfit("metadata.namespace", "is missing")
-    return ObjectKey(word(meta.namespace), meta.name)
+    return ObjectKey(word(meta.namespace), word(meta.name) if named_elsewhere else meta.name)
 
 
 def present(text: msgspec.Raw) -> bool:
@@ -164,7 +164,7 @@ def controller(references: list[OwnerRef] | None) -> Owner | None:
             if len(ref.name) > _LONGEST_NAME or len(ref.kind) > _LONGEST_NAME:
                 raise Unfit("metadata.ownerReferences", f"names a controller by more than {_LONGEST_NAME} characters")
             group, slash, _ = ref.api_version.partition("/")
-            return Owner(word(ref.kind), word(ref.name), ref.uid, word(group) if slash else "")
+            return Owner(word(ref.kind), word(ref.name), word(ref.uid), word(group) if slash else "")
     return None
 
 

@@ -155,7 +155,9 @@ def replica_set(wire: ReplicaSetWire, _: Fingerprints | None) -> ReplicaSet:
     """A ReplicaSet."""
     meta = wire.metadata
     revision = (meta.annotations or {}).get("deployment.kubernetes.io/revision", "")
-    return ReplicaSet(key=key_of(meta), uid=meta.uid, owner=controller(meta.owner_references), revision=word(revision))
+    return ReplicaSet(
+        key=key_of(meta), uid=word(meta.uid), owner=controller(meta.owner_references), revision=word(revision)
+    )
 
 
 def _workload(
@@ -175,7 +177,7 @@ def _workload(
     replicas, updated, ready = counts
     return Workload(
         key=WorkloadKey(key.namespace, kind, key.name),
-        uid=meta.uid,
+        uid=word(meta.uid),
         generation=meta.generation,
         observed_generation=status.observed_generation,
         annotations=_kept(meta.annotations),
