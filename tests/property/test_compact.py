@@ -69,6 +69,6 @@ def test_words_that_are_invented_one_after_another_cost_no_more_than_is_kept() -
     sharing.forget()
     for number in range(2 * sharing.WORDS):
         sharing.word(f"name-{number}")
-    assert len(sharing.words.known) <= sharing.WORDS
+    assert len(sharing.words) <= sharing.WORDS
     sharing.forget()
-    assert not sharing.words.known
+    assert not sharing.words

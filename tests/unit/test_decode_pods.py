@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from agent.cluster.decode import decode_page
 from agent.cluster.decode.consumption import Template, Templates, consumption
-from agent.cluster.decode.pods import Memo
-from agent.cluster.decode.wire import EMPTY, OwnerRef
+from agent.cluster.decode.wire import EMPTY
 from agent.model import ContainerRun, Owner, Pod, Use
 
 
@@ -253,11 +252,11 @@ def test_a_spec_takes_memory_by_its_length_and_not_by_the_square_of_it(
 
 def test_very_long_labels_and_owners_are_not_kept_for_later_pods() -> None:
     """Labels or an owner of more than 16 KiB are each pod's own; shorter ones are one object for all."""
-    memo = Memo()
 
     def both(length: int) -> tuple[object, object]:
-        owner = OwnerRef(kind="ReplicaSet", name="x", uid="u" * length, controller=True)
-        return memo.labels(msgspec.Raw(json.dumps({"app": "x" * length}).encode())), memo.owner([owner])
+        owner = {"kind": "ReplicaSet", "name": "x", "uid": "u" * length, "apiVersion": "apps/v1", "controller": True}
+        one = decoded(pod(labels={"app": "x" * length}, ownerReferences=[owner]))
+        return one.labels, one.owner
 
     for length, kept in ((16_000, True), (17_000, False)):
         first, second = both(length), both(length)

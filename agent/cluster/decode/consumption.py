@@ -205,7 +205,7 @@ def _env(env: list[EnvVar]) -> Iterator[Use]:
     for index, variable in enumerate(env):
         ref = variable.value_from.secret_key_ref if variable.value_from else None
         if ref is not None and ref.name and (last[variable.name] == index or variable.name in quoted):
-            yield Use(word(ref.name), "env", _keys.one((word(ref.key),)), optional=bool(ref.optional))
+            yield Use(word(ref.name), "env", _keys[(word(ref.key),)], optional=bool(ref.optional))
 
 
 def _env_from(wire: Container) -> Iterator[Use]:

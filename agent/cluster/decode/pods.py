@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from agent.cluster.decode.consumption import Templates
-from agent.cluster.decode.sharing import forgets, word
+from agent.cluster.decode.sharing import Made, forgets, word
 from agent.cluster.decode.wire import (
     EMPTY,
     Condition,
@@ -24,16 +26,18 @@ from agent.fingerprint import Fingerprints
 from agent.labels import Labels
 from agent.model import ContainerRun, ContainerSpec, Owner, Pod
 
+_T = TypeVar("_T")
+
 
 class Meta(Wire):
-    """Metadata; the labels stay text until it is known that no other pod had the same."""
+    """Metadata; what pods of one workload share stays text until it is known that no other pod had the same."""
 
     name: str
     uid: str
     creation_timestamp: Time
     namespace: str = ""
     labels: msgspec.Raw = EMPTY
-    owner_references: list[OwnerRef] | None = None
+    owner_references: msgspec.Raw = EMPTY
     deletion_timestamp: msgspec.Raw = EMPTY
 
 
@@ -102,48 +106,29 @@ class PodWire(Wire):
     status: Status | None = None
 
 
-class Memo:
-    """What pods share, by the text it came from. Bounded: cleared when full, and what is very long is not kept."""
+def _labels_of(text: bytes) -> Labels:
+    labels = _decoded(_labels, text, "metadata.labels") or {}
+    return Labels.of({word(name): word(value) for name, value in labels.items()})
 
-    def __init__(self, most: int = 16_384, longest: int = 16_384) -> None:
-        self._most = most
-        self._longest = longest
-        self._labels: dict[bytes, Labels] = {}
-        self._owners: dict[Owner, Owner] = {}
 
-    def labels(self, text: msgspec.Raw) -> Labels:
-        """Raises msgspec.ValidationError."""
-        key = bytes(text)
-        found = self._labels.get(key)
-        if found is None:
-            labels = (_labels.decode(key) or {}) if key else {}
-            found = Labels.of({word(name): word(value) for name, value in labels.items()})
-            if len(key) <= self._longest:
-                if len(self._labels) >= self._most:
-                    self._labels.clear()
-                self._labels[key] = found
-        return found
+def _owner_of(text: bytes) -> Owner | None:
+    return controller(_decoded(_references, text, "metadata.ownerReferences"))
 
-    def owner(self, references: list[OwnerRef] | None) -> Owner | None:
-        """The controller, one object for all its pods."""
-        owner = controller(references)
-        if owner is None or sum(map(len, owner)) > self._longest:
-            return owner
-        if len(self._owners) >= self._most:
-            self._owners.clear()
-        return self._owners.setdefault(owner, owner)
 
-    def clear(self) -> None:
-        """Share nothing with what was there before."""
-        self._labels.clear()
-        self._owners.clear()
+def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes, field: str) -> _T | None:
+    try:
+        return decoder.decode(text) if text else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Unfit(*located(problem, field)) from None
 
 
 _labels = msgspec.json.Decoder(dict[str, str] | None)
+_references = msgspec.json.Decoder(list[OwnerRef] | None)
 _templates = Templates()
-_memo = Memo()
+_known_labels = Made(_labels_of)
+_known_owners = Made(_owner_of)
 forgets(_templates.clear)
-forgets(_memo.clear)
+
 _UNKNOWN = ContainerRun("waiting")
 _NO_STATUS = Status()
 _NO_STATE = ContainerState()
@@ -153,7 +138,7 @@ _NEVER = Terminated()
 def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
     """Raises Unfit."""
     meta, spec, status = wire.metadata, wire.spec, wire.status or _NO_STATUS
-    labels = _parsed_labels(meta.labels)
+    labels = _known_labels[bytes(meta.labels)]
     containers, references = _templates.of(spec.init_containers, spec.containers, spec.volumes, spec.image_pull_secrets)
     ready, ready_since, unschedulable = _conditions(status.conditions)
     return Pod(
@@ -161,7 +146,7 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
         uid=meta.uid,
         created=meta.creation_timestamp.timestamp(),
         node=word(spec.node_name) if spec.node_name else "",
-        owner=_memo.owner(meta.owner_references),
+        owner=_known_owners[bytes(meta.owner_references)],
         phase=word(status.phase or "Unknown"),
         ready=ready,
         ready_since=ready_since,
@@ -173,13 +158,6 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
         labels=labels,
         references=references,
     )
-
-
-def _parsed_labels(text: msgspec.Raw) -> Labels:
-    try:
-        return _memo.labels(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise Unfit(*located(problem, "metadata.labels")) from None
 
 
 def _conditions(conditions: list[Condition] | None) -> tuple[bool, float | None, str]:

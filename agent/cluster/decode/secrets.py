@@ -27,8 +27,8 @@ class SecretWire(Wire):
     data: dict[str, bytes] | None = None
 
 
-_MOST_LABELS = 64
-_labels: Pool[Labels] = Pool(4_096)
+_labels: Pool[Labels] = Pool(4_096, longest=2 * 64)
+"""Many Secrets have the same set; one that has more than 64 is hardly one of them."""
 
 
 def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretView:
@@ -65,14 +65,8 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         foreign_wrote=newest(foreign),
         eso_wrote=newest(eso),
         deleting=meta.deletion_timestamp is not None,
-        labels=_shared(labels),
+        labels=_labels[Labels.of({word(name): word(value) for name, value in labels.items()})],
     )
-
-
-def _shared(labels: dict[str, str]) -> Labels:
-    """Many Secrets have the same set; one that nobody else has in such length is not kept to be shared."""
-    found = Labels.of({word(name): word(value) for name, value in labels.items()})
-    return _labels.one(found) if len(labels) <= _MOST_LABELS else found
 
 
 def _hash_fits(written: str | None, data: dict[str, bytes]) -> bool | None:

@@ -7,9 +7,10 @@ never looked up again.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 _T = TypeVar("_T", bound=Hashable)
+_V = TypeVar("_V")
 
 WORDS = 65_536
 """That are kept. Names are for anybody to invent, so whoever does costs us no more than that."""
@@ -19,23 +20,47 @@ LONGEST = 253
 _forgetting: list[Callable[[], None]] = []
 
 
-class Pool(Generic[_T]):
-    """The first of equal things. Bounded: emptied when full."""
+class Pool(dict[_T, _T]):
+    """``pool[thing]`` is the first of all things equal to this one since the last ``forget``. Emptied when full.
 
-    def __init__(self, most: int) -> None:
-        self.known: dict[_T, _T] = {}
-        self._most = most
-        forgets(self.known.clear)
+    Looking up what is missing puts it there: so a hit costs what a dict's does, and there are a million of them.
+    """
 
-    def one(self, thing: _T) -> _T:
-        """The first of all things that are equal to this one since the last ``forget``."""
-        found = self.known.get(thing)
-        if found is None:
-            if len(self.known) >= self._most:
-                self.known.clear()
-            # Of two threads that come with it at once, one has its own.
-            found = self.known[thing] = thing
-        return found
+    __slots__ = ("_longest", "_most")
+
+    def __init__(self, most: int, longest: int = 1 << 30) -> None:
+        """``longest``: what has a greater length is its own, and not kept."""
+        super().__init__()
+        self._most, self._longest = most, longest
+        forgets(self.clear)
+
+    def __missing__(self, thing: _T) -> _T:
+        if len(thing) > self._longest:  # type: ignore[arg-type]
+            return thing
+        if len(self) >= self._most:
+            self.clear()
+        self[thing] = thing  # of two threads that come with it at once, one has its own
+        return thing
+
+
+class Made(dict[bytes, _V]):
+    """``made[text]`` is what is made of a text, made once for all who have the same. Emptied when full."""
+
+    __slots__ = ("_longest", "_make", "_most")
+
+    def __init__(self, make: Callable[[bytes], _V], most: int = 16_384, longest: int = 16_384) -> None:
+        """``longest``: a text of more bytes is made something of each time. What ``make`` raises is raised."""
+        super().__init__()
+        self._make, self._most, self._longest = make, most, longest
+        forgets(self.clear)
+
+    def __missing__(self, text: bytes) -> _V:
+        made = self._make(text)
+        if len(text) <= self._longest:
+            if len(self) >= self._most:
+                self.clear()
+            self[text] = made
+        return made
 
 
 def forgets(clear: Callable[[], None]) -> None:
@@ -49,10 +74,6 @@ def forget() -> None:
         clear()
 
 
-words: Pool[str] = Pool(WORDS)
-_one_word = words.one
-
-
-def word(text: str) -> str:
-    """The first of all equal words; what is longer than any name stays what it is."""
-    return _one_word(text) if len(text) <= LONGEST else text
+words: Pool[str] = Pool(WORDS, LONGEST)
+word: Callable[[str], str] = words.__getitem__
+"""The first of all equal words; what is longer than any name stays what it is."""
