@@ -228,8 +228,8 @@ class Memory(msgspec.Struct, kw_only=True):
     key_id: str = ""
     heartbeat: dict[str, float] = {}  # read scope -> until when its observation is known to be complete
     storm: StormMemory | None = None
-    # By the ten thousand, and at rest nearly all the time.
-    sources: MutableMapping[SourceKey, SourceMemory] = msgspec.field(default_factory=lambda: Packed(SourceMemory))
+    sources: dict[SourceKey, SourceMemory] = {}
+    # By the ten thousand, and at rest nearly all the time; sources are asked for with each sweep of their vault.
     secrets: MutableMapping[ObjectKey, SecretMemory] = msgspec.field(default_factory=lambda: Packed(SecretMemory))
     chains: MutableMapping[ObjectKey, ChainMemory] = msgspec.field(default_factory=lambda: Packed(ChainMemory))
     heals: dict[WorkloadKey, HealMemory] = {}

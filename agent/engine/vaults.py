@@ -77,6 +77,9 @@ class Sweeper:
                 found = self._client.versions(name, until)
                 if not isinstance(found, Trouble):
                     versions[name] = tuple(VersionSeen(created=v.created, enabled=v.enabled, id=v.id) for v in found)
+            for name, state in view.sources.items():
+                if (known := self._states.get(name)) == state:
+                    view.sources[name] = known  # one object for us, the memory and every sweep
             self._states.update(view.sources)
         return VaultAnswer(view, names, versions, self._client.blocked_seconds)
 

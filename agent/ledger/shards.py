@@ -9,6 +9,7 @@ then is remembered as unknown, the largest first.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -145,10 +146,13 @@ def decode(table: str, number: int, data: bytes) -> Shard:
         head = msgspec.json.decode(raw, type=_Head)
         if not number < head.of <= MOST_SHARDS:
             raise Unreadable(NOT_OURS)
-        pairs = msgspec.json.decode(head.entries, type=list[tuple[key_type, value_type]])  # type: ignore[valid-type]
+        kept = list[tuple[key_type, value_type]]  # type: ignore[valid-type]
+        pairs: list[tuple[Any, Any]] = msgspec.json.decode(head.entries, type=kept)
     except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unreadable(NOT_OURS) from None
-    return Shard(number, head.of, head.keyId, dict(pairs))
+    # Thousands of keys begin with one of a few namespaces or vaults.
+    entries = {key_type(sys.intern(first), *rest): value for (first, *rest), value in pairs}
+    return Shard(number, head.of, head.keyId, entries)
 
 
 def missing(found: Sequence[Shard]) -> list[int]:
