@@ -35,6 +35,8 @@ _RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, S
 UNSURE_PAUSE = 2.0
 """Seconds to let the watch catch up after an eviction whose answer was lost."""
 BUDGET_PAUSE = 10.0
+NODE_RETURNS = 30.0
+"""Seconds that a kubelet which was not heard of has to say again which of its pods are ready."""
 
 
 class Workloads:
@@ -159,6 +161,7 @@ class Workloads:
             evidence=f"container {worst.container} {worst.evidence}" if worst is not None else "",
             cached=worst is not None and worst.cached_on_node,
             log=said,
+            returning_until=0.0 if pod.ready else self.context.world.nodes_back.get(pod.node, 0.0) + NODE_RETURNS,
         )
 
     def _chain(self, report: ChainReport, workload: WorkloadKey) -> Chain:

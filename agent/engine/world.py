@@ -48,6 +48,7 @@ class World:
         self.replica_sets: dict[str, ReplicaSet] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.nodes: dict[str, Node] = {}
+        self.nodes_back: dict[str, float] = {}  # nodes that were not ready when we saw them last -> seen ready since
         self.push_sources: dict[ObjectKey, PushSource] = {}
         self.vaults: dict[str, VaultView] = {}
         self.seen_running: dict[ObjectKey, float] = {}  # pods seen soon after a start: all runs of theirs began before
@@ -96,8 +97,6 @@ class World:
 
     def push_sources_of(self, namespace: str) -> tuple[PushSource, ...]:
         """PushSecrets of a namespace."""
-        if not self.push_sources:
-            return ()
         return tuple(source for source in self.push_sources.values() if source.key.namespace == namespace)
 
     def trouble(self, resource: str, namespace: str) -> Trouble | None:
@@ -129,6 +128,8 @@ class World:
         """An object was added or modified; ``seen_at``: API server's clock when this state of it was there for sure."""
         if resource == "pods" and seen_at:
             self._note_runs(obj, seen_at)
+        if resource == "nodes" and obj.ready and obj.name in self.nodes and not self.nodes[obj.name].ready:
+            self.nodes_back[obj.name] = seen_at
         self.unusable.mended(resource, obj)
         _PUT[resource](self, obj)
 
@@ -333,6 +334,7 @@ class World:
 
     def _drop_node(self, node: Node) -> None:
         self.nodes.pop(node.name, None)
+        self.nodes_back.pop(node.name, None)
         self._nodes_ready = None
 
     def _put_push_source(self, source: PushSource) -> None:

@@ -252,6 +252,17 @@ def gate_unknown(case: RecycleCase) -> Refusal | None:
     return _refusal(case, "unknown", f"pod {unknown.pod.key.name}: {unknown.evidence}")
 
 
+def gate_returning(case: RecycleCase) -> Wait | None:
+    """No stale pod is unready because its node was away: with a node all its pods are, and are again without our help.
+
+    Else they went as broken ones do, all at once and before any canary has shown that the new value works.
+    """
+    back = max(case.stale, key=lambda c: c.returning_until, default=None)
+    if back is None or case.now >= back.returning_until:
+        return None
+    return Wait(until=back.returning_until, why=f"node {back.pod.node} was not ready until a moment ago")
+
+
 def gate_failing(case: RecycleCase) -> Refusal | None:
     """Before the first goes, no pod that is not stale fails: it shows what would become of one that serves."""
     if not _first_serves(case):
@@ -293,7 +304,7 @@ def _begun(case: RecycleCase) -> bool:
 
 GATES: tuple[Gate, ...] = (
     gate_mode, gate_pause, gate_opt_out, gate_kind, gate_owner, gate_rollout, gate_upstream, gate_unknown,
-    gate_startable, gate_failing, gate_serving, gate_attempts, gate_settle, gate_windows, gate_single,
+    gate_returning, gate_startable, gate_failing, gate_serving, gate_attempts, gate_settle, gate_windows, gate_single,
     gate_blast_radius, gate_budget, gate_campaign, gate_caps,
 )  # fmt: skip
 """In the order in which an SRE would want to hear of them."""

@@ -31,6 +31,7 @@ class PodCase(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str = ""
     cached: bool = False  # not fresh because its node may serve a former immutable object
     log: str = ""  # success | failure | "" (nothing yet, or not asked)
+    returning_until: float = 0.0  # it is not ready, and till then that may be said of its node, which was away
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):

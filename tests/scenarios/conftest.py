@@ -84,6 +84,7 @@ EMBEDDED_ONLY: dict[str, tuple[str, ...]] = {
 """Reason -> tests. They are skipped before a control plane is started for them."""
 
 _FILES = {
+    "test_node_returns.py": "the node that goes and comes is the embedded world's",
     "test_bad_input.py": "what is in the way is put there in the embedded world",
     "test_doctor_eso.py": "ESO's installation is the embedded world's",
     "test_doctor_rights.py": "rights are taken away in the embedded world",

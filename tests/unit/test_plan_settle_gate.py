@@ -12,8 +12,8 @@ from agent.diagnose.view import ChainReport, Upstream
 from agent.memory import Entry
 from agent.model import ContainerRun, ContainerSpec, ObjectKey, Pod, State, Use, WorkloadKey
 from agent.plan.decisions import Wait
-from agent.plan.gates import gate_settle
-from agent.plan.recycle import Chain, RecycleCase, Surroundings
+from agent.plan.gates import gate_returning, gate_settle
+from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 from agent.policy import Policy, RecycleRule
 
 CHANGED = 2_000_000.0
@@ -47,6 +47,27 @@ def test_without_a_settle_kubelets_lag_is_waited_for_all_the_same() -> None:
     """And the second that the pod's creation time may hide."""
     assert settled(CHANGED + 2.9) == CHANGED + 3
     assert settled(CHANGED + 3) is None
+
+
+def test_a_pod_that_stays_unready_after_its_nodes_return_is_waited_for_no_longer() -> None:
+    """Until its kubelet has had its time nothing goes; after that it counts as what it says it is. The ready go on."""
+
+    def waits(now: float, *, until: float) -> bool:
+        pod = Pod(
+            key=ObjectKey("shop", "p"), uid="p", created=1.0, node="node-1", owner=None, phase="Running", ready=False,
+            ready_since=None, deleting=False, containers=(), runs=(),
+        )  # fmt: skip
+        found = (PodCase(pod=pod, state=State.STALE, returning_until=until), PodCase(pod=pod, state=State.STALE))
+        case = RecycleCase(
+            key=WorkloadKey("shop", "Deployment", "backend"), workload=None, pods=found, heal=None, heal_key="k",
+            sources=(), chains=(), policy=POLICY, rule=None, around=Surroundings(), now=now,
+        )  # fmt: skip
+        answer = gate_returning(case)
+        assert answer is None or (answer.until, answer.why) == (until, "node node-1 was not ready until a moment ago")
+        return answer is not None
+
+    assert [waits(CHANGED, until=CHANGED + 30), waits(CHANGED + 30, until=CHANGED + 30)] == [True, False]
+    assert not waits(CHANGED, until=0.0)
 
 
 @given(fraction=st.floats(0, 0.999), error=st.floats(0, 0.5), ahead=st.floats(-1, 1))

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from agent.cluster.decode import decode_page
 from agent.engine.index import Index
 from agent.engine.world import World
-from agent.model import ContainerRun, ContainerSpec, ObjectKey, Owner, Pod, ReplicaSet, Use, WorkloadKey
+from agent.model import ContainerRun, ContainerSpec, Node, ObjectKey, Owner, Pod, ReplicaSet, Use, WorkloadKey
 
 NAMESPACE, RS_UID = "payments", "rs-uid"
 
@@ -58,6 +58,16 @@ def test_a_pod_that_is_gone_before_its_replica_set_comes_is_not_brought_back() -
     world.drop("pods", _pod("a"))
     world.put("replicasets", _replica_set())
     assert world.pods_of_workload(BACKEND) == ()
+
+
+def test_a_node_that_was_away_is_known_by_when_it_came_back() -> None:
+    """Seen not ready and then ready, it has come back; one that was never seen otherwise, or is gone, has not."""
+    world = World()
+    for name, ready, at in (("a", False, 5.0), ("b", True, 5.0), ("a", True, 7.0), ("b", True, 7.0), ("a", True, 9.0)):
+        world.put("nodes", Node(name=name, ready=ready), seen_at=at)
+    assert world.nodes_back == {"a": 7.0}
+    world.drop("nodes", Node(name="a", ready=True))
+    assert world.nodes_back == {}
 
 
 def _kept(world: World) -> dict[str, object]:
