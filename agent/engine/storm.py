@@ -12,7 +12,9 @@ from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.model import SourceKey, WorkloadKey
-from agent.plan.recycle import due
+from agent.plan.gates import left_alone
+from agent.plan.optout import NOT_READ, opted_out
+from agent.plan.recycle import RecycleCase, Surroundings, due
 from agent.times import ago, stamp
 
 
@@ -68,8 +70,21 @@ class Storm:
             upstream = (finding for found in self._chains.findings.values() for finding in found.values())
             world = self._context.world
             coming = campaign.with_those_to_come(self.stale(), upstream, world, self._context.policy)
-            self._exceeded = campaign.blast_radius(coming, world, self._context.policy)
+            going = {workload: sources for workload, sources in coming.items() if not self._left_alone(workload)}
+            self._exceeded = campaign.blast_radius(going, world, self._context.policy)
         return self._exceeded
+
+    def _left_alone(self, key: WorkloadKey) -> bool:
+        """It is no part of what would be disrupted: else whoever opts out enough workloads would hold up all others."""
+        world, policy = self._context.world, self._context.policy
+        chains = (world.external_secrets[chain] for chain in world.chains_of_workload(key))
+        namespace = world.namespaces.get(key.namespace)
+        case = RecycleCase(
+            key=key, workload=world.workloads.get(key), pods=(), chains=(), heal=None, heal_key="", sources=(),
+            policy=policy, rule=policy.recycle_rule(key.namespace), now=self._context.now,
+            around=Surroundings(namespace_mode=namespace.mode if namespace is not None else NOT_READ),
+        )  # fmt: skip
+        return left_alone(case) or bool(opted_out((str(es.key), es.mode) for es in chains))
 
     def _stale_sources(self) -> campaign.Stale:
         found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)

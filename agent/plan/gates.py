@@ -310,6 +310,11 @@ GATES: tuple[Gate, ...] = (
 """In the order in which an SRE would want to hear of them."""
 
 
+def left_alone(case: RecycleCase) -> bool:
+    """Whether policy and owners keep its pods from being recycled, whatever happens to its Secrets and however long."""
+    return case.rule is None or any(gate(case) for gate in (gate_opt_out, gate_kind, gate_owner))
+
+
 def refusals(case: RecycleCase) -> tuple[Refusal, ...]:
     """All gates that refuse now, not the first alone; for whoever asks why nothing is done."""
     return tuple(verdict for gate in GATES if isinstance(verdict := gate(case), Refusal))

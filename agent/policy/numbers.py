@@ -21,7 +21,8 @@ class Limits(Section):
     disruptive_percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=30,
         description="Blast radius: percent of all workloads that consume judged Secrets which may be stale or about to "
-        "be, before nothing disruptive is done any more. 0 forbids every recycle.",
+        "be, before nothing disruptive is done any more; those that are never recycled do not count. 0 forbids every "
+        "recycle.",
     )
     disruptive_floor: Count = Field(
         default=10, description="Workloads that the blast radius is at least measured against, for small clusters."

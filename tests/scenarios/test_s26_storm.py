@@ -92,6 +92,23 @@ def test_s26_a_storm_is_seen_before_the_first_eviction_and_nothing_is_disrupted(
         assert HELD in leader.err
 
 
+def test_s26_workloads_that_are_left_alone_anyway_hold_up_nobody() -> None:
+    """Owners object for all but one, whose pods nobody recycles, however many are stale: the one is healed."""
+    with Scenario() as s:
+        *others, mine = NAMES
+        objecting = {"secret-drift-agent/mode": "observe"}
+        apps = [b.deployment(name, NS, 2, env={"KEY": (name, "KEY")}, annotations=objecting) for name in others]
+        unseen(s, [*apps, b.deployment(mine, NS, 2, env={"KEY": (mine, "KEY")})])
+        s.policy()
+        assert s.once().code == 0
+        leader = s.start_agent()
+        s.cycles(leader, 1)
+        rotate_all(s)
+        s.wait(lambda: s.all_hold(NS, mine, mine, "KEY", "value-two"), 60, "the one is healed")
+        assert {name.rpartition("-")[0].rpartition("-")[0] for name in s.evicted(NS)} == {mine}
+        assert held_back(s, leader) == 0
+
+
 def test_s26_while_it_lasts_explain_of_another_namespace_promises_no_end_of_it() -> None:
     """What is read there alone is none: that it is one, and since when, is the leader's word; nothing counts down."""
     with Scenario() as s:
