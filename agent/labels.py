@@ -37,8 +37,9 @@ class Selector(msgspec.Struct, frozen=True):
 
     def matches(self, labels: Labels) -> bool:
         """As the API server would answer. An unknown operator matches nothing."""
-        return all(labels.get(key) == value for key, value in self.labels) and all(
-            _fits(labels.get(key), operator, values) for key, operator, values in self.expressions
+        there = dict(zip(labels[::2], labels[1::2], strict=True))  # both sides may have as many as a tenant likes
+        return all(there.get(key) == value for key, value in self.labels) and all(
+            _fits(there.get(key), operator, values) for key, operator, values in self.expressions
         )
 
 

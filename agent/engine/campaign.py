@@ -55,14 +55,19 @@ def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None, left_behind: Cal
     )
 
 
-def blast_radius(stale: Stale, world: World, policy: Policy) -> str:
-    """Why the blast radius forbids disruption; empty: it does not. ``stale``: with those to come."""
+def blast_radius(stale: Stale, recyclable: Callable[[], int], policy: Policy) -> str:
+    """Why the blast radius forbids disruption; empty: it does not.
+
+    ``stale``: with those to come, of the ``recyclable`` ones, whose number is asked for only where it decides.
+    """
     if len(stale) * 100 <= policy.limits.disruptive_percent * policy.limits.disruptive_floor:
         return ""
     shared = Counter(source for sources in stale.values() for source in sources)
     largest, explained = max(shared.items(), key=lambda item: item[1], default=(None, 0))
     unrelated = len(stale) - explained if explained > 1 else len(stale)
-    total = max(world.judged_workloads(), policy.limits.disruptive_floor)
+    if unrelated * 100 <= policy.limits.disruptive_percent * policy.limits.disruptive_floor:
+        return ""
+    total = max(recyclable(), policy.limits.disruptive_floor)
     if unrelated * 100 <= policy.limits.disruptive_percent * total:
         return ""
     beside = f", besides {explained} that {largest} explains" if explained > 1 else ""

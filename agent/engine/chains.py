@@ -124,7 +124,7 @@ class Chains:
             rivals=rivals,
             pods=world.pods_of_secret(target),
             pods_trouble=world.trouble("pods", key.namespace),
-            nodes_ready=world.nodes_ready(),
+            nodes_ready=world.nodes.ready(),
             seen_running=world.seen_running,
         )
 

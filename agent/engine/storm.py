@@ -11,9 +11,10 @@ from typing import NamedTuple
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
+from agent.engine.owners import objection
 from agent.model import SourceKey, WorkloadKey
 from agent.plan.gates import left_alone
-from agent.plan.optout import NOT_READ, opted_out
+from agent.plan.optout import NOT_READ
 from agent.plan.recycle import RecycleCase, Surroundings, due
 from agent.times import ago, stamp
 
@@ -71,7 +72,7 @@ class Storm:
             world = self._context.world
             coming = campaign.with_those_to_come(self.stale(), upstream, world, self._context.policy)
             going = {workload: sources for workload, sources in coming.items() if not self._left_alone(workload)}
-            self._exceeded = campaign.blast_radius(going, world, self._context.policy)
+            self._exceeded = campaign.blast_radius(going, self._recyclable, self._context.policy)
         return self._exceeded
 
     def _left_alone(self, key: WorkloadKey) -> bool:
@@ -84,7 +85,11 @@ class Storm:
             policy=policy, rule=policy.recycle_rule(key.namespace), now=self._context.now,
             around=Surroundings(namespace_mode=namespace.mode if namespace is not None else NOT_READ),
         )  # fmt: skip
-        return left_alone(case) or bool(opted_out((str(es.key), es.mode) for es in chains))
+        return left_alone(case) or any(objection(self._context, es) for es in chains)
+
+    def _recyclable(self) -> int:
+        """Workloads of which any number could go."""
+        return sum(not self._left_alone(key) for key in self._context.world.judged_workloads())
 
     def _stale_sources(self) -> campaign.Stale:
         found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)

@@ -20,6 +20,7 @@ from agent.engine.context import Context
 from agent.engine.healkey import awaits_pod, followed, heal_key, is_excluded
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
+from agent.engine.owners import objection
 from agent.engine.storm import Storm
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
@@ -28,15 +29,13 @@ from agent.model import ContainerVerdict, ObjectKey, Pod, SourceKey, State, Step
 from agent.plan import recycle
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Passed, RecycleDecision, Refuse, Restart, Wait
 from agent.plan.moved import what_moved
-from agent.plan.optout import NOT_READ, opted_out
+from agent.plan.optout import NOT_READ
 from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 
 _RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, State.FRESH: 4}
 UNSURE_PAUSE = 2.0
 """Seconds to let the watch catch up after an eviction whose answer was lost."""
 BUDGET_PAUSE = 10.0
-NODE_RETURNS = 30.0
-"""Seconds that a kubelet which was not heard of has to say again which of its pods are ready."""
 
 
 class Workloads:
@@ -161,7 +160,7 @@ class Workloads:
             evidence=f"container {worst.container} {worst.evidence}" if worst is not None else "",
             cached=worst is not None and worst.cached_on_node,
             log=said,
-            returning_until=0.0 if pod.ready else self.context.world.nodes_back.get(pod.node, 0.0) + NODE_RETURNS,
+            returning_until=0.0 if pod.ready else self.context.world.nodes.returning_until(pod.node),
         )
 
     def _chain(self, report: ChainReport, workload: WorkloadKey) -> Chain:
@@ -169,15 +168,13 @@ class Workloads:
         memory, es = context.chain_memory(report.chain), context.world.external_secrets[report.chain]
         upstream = [f for f in report.upstream.findings if f.is_drift or f.kind.value == "unknown"]
         known = [context.memory.sources.get(s) for _, s in context.world.sources_of(es) if isinstance(s, SourceKey)]
-        tagged = next((s for s in known if s is not None and s.state.ignored), None)
-        why = opted_out([(f"ExternalSecret {es.key}", es.mode)])
         return Chain(
             report=report,
             excluded=is_excluded(report),
             drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
             newest_created=max((s.state.created for s in known if s is not None), default=0.0),
             syncing=es.ready is not False and (memory.sync is not None or report.chain in context.world.dirty_chains),
-            opted_out=why or ("a vault secret it reads carries the tag secret-drift-agent=ignore" if tagged else ""),
+            opted_out=objection(context, es),
         )
 
     def _around(

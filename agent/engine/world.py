@@ -12,6 +12,7 @@ from typing import Any
 
 from agent import mapping
 from agent.engine.index import Index
+from agent.engine.nodes import Nodes
 from agent.engine.unusable import Unusable, place_of
 from agent.model import (
     ExternalSecret,
@@ -47,14 +48,12 @@ class World:
         self.workloads: dict[WorkloadKey, Workload] = {}
         self.replica_sets: dict[str, ReplicaSet] = {}
         self.namespaces: dict[str, Namespace] = {}
-        self.nodes: dict[str, Node] = {}
-        self.nodes_back: dict[str, float] = {}  # nodes that were not ready when we saw them last -> seen ready since
+        self.nodes = Nodes()
         self.push_sources: dict[ObjectKey, PushSource] = {}
         self.vaults: dict[str, VaultView] = {}
         self.seen_running: dict[ObjectKey, float] = {}  # pods seen soon after a start: all runs of theirs began before
         self.troubles: dict[tuple[str, str | None], Trouble] = {}  # (resource, namespace or all) that cannot be read
         self.unusable = Unusable(self._usability_changed)
-        self._nodes_ready: frozenset[str] | None = None
         self.dirty_chains: set[ObjectKey] = set()
         self.dirty_workloads: set[WorkloadKey] = set()
         self._chains_of_secret: Index[ObjectKey] = Index()
@@ -91,9 +90,9 @@ class World:
                 found.update(self.chains_of_secret(ObjectKey(key.namespace, name)))
         return found
 
-    def judged_workloads(self) -> int:
+    def judged_workloads(self) -> list[WorkloadKey]:
         """Workloads that consume at least one Secret of a chain."""
-        return sum(bool(self.chains_of_workload(key)) for key in self._pods_of_workload)
+        return [key for key in self._pods_of_workload if self.chains_of_workload(key)]
 
     def push_sources_of(self, namespace: str) -> tuple[PushSource, ...]:
         """PushSecrets of a namespace."""
@@ -104,12 +103,6 @@ class World:
         if not self.troubles:
             return None
         return self.troubles.get((resource, None)) or self.troubles.get((resource, namespace))
-
-    def nodes_ready(self) -> frozenset[str]:
-        """Nodes that are ready, and so are the kubelets' words about their containers."""
-        if self._nodes_ready is None:
-            self._nodes_ready = frozenset(node.name for node in self.nodes.values() if node.ready)
-        return self._nodes_ready
 
     def sources_of(self, es: ExternalSecret) -> list[tuple[SourceUse, SourceKey | str]]:
         """Each use of the spec with the vault secret it means, or the reason why that is not known."""
@@ -128,8 +121,8 @@ class World:
         """An object was added or modified; ``seen_at``: API server's clock when this state of it was there for sure."""
         if resource == "pods" and seen_at:
             self._note_runs(obj, seen_at)
-        if resource == "nodes" and obj.ready and obj.name in self.nodes and not self.nodes[obj.name].ready:
-            self.nodes_back[obj.name] = seen_at
+        if resource == "nodes":
+            self.nodes.note(obj, seen_at)
         self.unusable.mended(resource, obj)
         _PUT[resource](self, obj)
 
@@ -299,13 +292,17 @@ class World:
             self.dirty_workloads.add(workload.key)
 
     def _put_replica_set(self, replica_set: ReplicaSet) -> None:
-        known = replica_set.uid in self.replica_sets
-        self.replica_sets[replica_set.uid] = replica_set
-        if not known:
-            for key in tuple(self._orphans.of(replica_set.uid)):
-                pod = self.pods.pop(key)
-                self._unlink_pod(pod)
-                self._put_pod(pod)
+        old, uid = self.replica_sets.get(replica_set.uid), replica_set.uid
+        self.replica_sets[uid] = replica_set
+        moved = self._orphans.of(uid) if old is None else ()
+        if old is not None and old.owner != replica_set.owner:  # adopted, or orphaned
+            kind, name = old.owner[:2] if old.owner is not None else ("ReplicaSet", old.key.name)
+            pods = self.pods_of_workload(WorkloadKey(old.key.namespace, kind, name))
+            moved = [pod.key for pod in pods if pod.owner is not None and pod.owner.uid == uid]
+        for key in tuple(moved):
+            pod = self.pods.pop(key)
+            self._unlink_pod(pod)
+            self._put_pod(pod)
 
     def _drop_replica_set(self, replica_set: ReplicaSet) -> None:
         self.replica_sets.pop(replica_set.uid, None)
@@ -323,19 +320,14 @@ class World:
         self.dirty_workloads.update(k for k in self._pods_of_workload if k.namespace == name)
 
     def _put_node(self, node: Node) -> None:
-        old = self.nodes.get(node.name)
-        self.nodes[node.name] = node
-        self._nodes_ready = None
-        if old is None or old.ready != node.ready:
+        if self.nodes.put(node):
             for pod in self.pods.values():
                 if pod.node == node.name:
                     for secret in pod.references:
                         self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, secret)))
 
     def _drop_node(self, node: Node) -> None:
-        self.nodes.pop(node.name, None)
-        self.nodes_back.pop(node.name, None)
-        self._nodes_ready = None
+        self.nodes.drop(node)
 
     def _put_push_source(self, source: PushSource) -> None:
         self.push_sources[source.key] = source

@@ -109,6 +109,25 @@ def test_s26_workloads_that_are_left_alone_anyway_hold_up_nobody() -> None:
         assert held_back(s, leader) == 0
 
 
+def test_s26_workloads_that_are_left_alone_make_a_storm_no_smaller() -> None:
+    """All that may be recycled would be, for unrelated changes: that is too many, however many others there are."""
+    with Scenario() as s:
+        objecting = {"secret-drift-agent/mode": "observe"}
+        quiet = [
+            b.deployment(f"quiet-{n}", NS, env={"KEY": (NAMES[0], "KEY")}, annotations=objecting) for n in range(13)
+        ]
+        unseen(s, [*(b.deployment(name, NS, env={"KEY": (name, "KEY")}) for name in NAMES), *quiet])
+        s.policy()
+        assert s.once().code == 0
+        leader = s.start_agent()
+        s.cycles(leader, 1)
+        rotate_all(s)
+        s.wait(lambda: held_back(s, leader) == MANY, 60, "all are held back")
+        s.cycles(leader, 4)
+        assert s.evicted(NS) == []
+        assert HELD in leader.err
+
+
 def test_s26_while_it_lasts_explain_of_another_namespace_promises_no_end_of_it() -> None:
     """What is read there alone is none: that it is one, and since when, is the leader's word; nothing counts down."""
     with Scenario() as s:

@@ -251,17 +251,17 @@ def test_a_spec_takes_memory_by_its_length_and_not_by_the_square_of_it(
 
 
 def test_very_long_labels_and_owners_are_not_kept_for_later_pods() -> None:
-    """Labels or an owner of more than 16 KiB are each pod's own; shorter ones are one object for all."""
+    """Labels of more than 2 KiB or owners of more than 1 are each pod's own; shorter ones are one object for all."""
 
     def both(length: int) -> tuple[object, object]:
         owner = {"kind": "ReplicaSet", "name": "x", "uid": "u" * length, "apiVersion": "apps/v1", "controller": True}
         one = decoded(pod(labels={"app": "x" * length}, ownerReferences=[owner]))
         return one.labels, one.owner
 
-    for length, kept in ((16_000, True), (17_000, False)):
+    for length, kept in ((900, [True, True]), (1_100, [True, False]), (2_100, [False, False])):
         first, second = both(length), both(length)
         assert first == second
-        assert [one is other for one, other in zip(first, second, strict=True)] == [kept, kept]
+        assert [one is other for one, other in zip(first, second, strict=True)] == kept
 
 
 def test_readiness_and_placement_come_from_the_conditions() -> None:

@@ -111,7 +111,7 @@ def test_a_node_or_namespace_that_cannot_be_used_is_not_known() -> None:
         world.dirty_chains.clear()
         world.unusable.found(Malformed(resource, ObjectKey("", name), "metadata.annotations", "is no JSON"))
         assert world.dirty_chains == {KEY}
-    assert world.nodes_ready() == frozenset()
+    assert world.nodes.ready() == frozenset()
     assert world.namespaces == {}
 
 

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from agent.cluster.decode import decode_page
 from agent.engine.index import Index
+from agent.engine.nodes import RETURNS, Nodes
 from agent.engine.world import World
 from agent.model import ContainerRun, ContainerSpec, Node, ObjectKey, Owner, Pod, ReplicaSet, Use, WorkloadKey
 
@@ -60,14 +61,49 @@ def test_a_pod_that_is_gone_before_its_replica_set_comes_is_not_brought_back() -
     assert world.pods_of_workload(BACKEND) == ()
 
 
+def test_a_replica_set_that_is_adopted_later_takes_its_pods_along() -> None:
+    """Known without an owner, then with one, then with another: its pods are those of whoever owns it now."""
+    world = World()
+    world.put("pods", _pod("a"))
+    for owner in (None, Owner("Deployment", "backend", "uid", "apps"), Owner("Deployment", "other", "uid-2", "apps")):
+        world.put("replicasets", replace(_replica_set(), owner=owner))
+        name, kind = (owner.name, owner.kind) if owner is not None else ("backend-7c9", "ReplicaSet")
+        assert world.pods_of_workload(WorkloadKey(NAMESPACE, kind, name)) == (_pod("a"),)
+        assert world.judged_workloads() == []
+    world.drop("pods", _pod("a"))
+    world.drop("replicasets", _replica_set())
+    assert _kept(world) == {}
+
+
 def test_a_node_that_was_away_is_known_by_when_it_came_back() -> None:
     """Seen not ready and then ready, it has come back; one that was never seen otherwise, or is gone, has not."""
-    world = World()
-    for name, ready, at in (("a", False, 5.0), ("b", True, 5.0), ("a", True, 7.0), ("b", True, 7.0), ("a", True, 9.0)):
-        world.put("nodes", Node(name=name, ready=ready), seen_at=at)
-    assert world.nodes_back == {"a": 7.0}
-    world.drop("nodes", Node(name="a", ready=True))
-    assert world.nodes_back == {}
+    nodes = World().nodes
+    for name, ready, at in (
+        ("a", False, 95.0),
+        ("b", True, 95.0),
+        ("a", True, 97.0),
+        ("b", True, 97.0),
+        ("a", True, 99.0),
+    ):
+        _see(nodes, Node(name=name, ready=ready), at)
+    assert [nodes.returning_until(name) for name in ("a", "b")] == [97.0 + RETURNS, 0.0]
+    nodes.drop(Node(name="a", ready=True))
+    assert nodes.returning_until("a") == 0.0
+
+
+def test_after_a_start_a_node_is_believed_that_it_has_just_come_back() -> None:
+    """First seen ready, it may have been away a moment ago: it says since when it is, and no later than it was seen."""
+    nodes = World().nodes
+    for name, since in (("just now", 995.0), ("long ago", 900.0), ("by a fast clock", 5000.0), ("says nothing", 0.0)):
+        _see(nodes, Node(name=name, ready=True, ready_since=since), 1000.0)
+    assert {name: nodes.returning_until(name) for name in nodes} == {
+        "just now": 995.0 + RETURNS, "long ago": 0.0, "by a fast clock": 1000.0 + RETURNS, "says nothing": 0.0,
+    }  # fmt: skip
+
+
+def _see(nodes: Nodes, node: Node, at: float) -> None:
+    nodes.note(node, at)
+    nodes.put(node)
 
 
 def _kept(world: World) -> dict[str, object]:

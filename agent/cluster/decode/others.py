@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.cluster.decode.wire import Condition, LabelSelector, Meta, Unfit, Wire, condition, key_of
+from agent.cluster.decode.wire import Condition, LabelSelector, Meta, Unfit, Wire, condition, key_of, seconds
 from agent.fingerprint import Fingerprints
 from agent.model import MODE, OFF_LIMITS, Budget, Namespace, Node, PushSource
 
@@ -98,7 +98,9 @@ def namespace(wire: NamespaceWire, _: Fingerprints | None) -> Namespace:
 def node(wire: NodeWire, _: Fingerprints | None) -> Node:
     """A node; one that says nothing of its readiness is not ready."""
     ready = condition(wire.status.conditions if wire.status else None, "Ready")
-    return Node(name=_name(wire.metadata), ready=ready is not None and ready.status == "True")
+    is_ready = ready is not None and ready.status == "True"
+    since = seconds(ready.last_transition_time) if ready is not None and is_ready else None
+    return Node(name=_name(wire.metadata), ready=is_ready, ready_since=since or 0.0)
 
 
 def budget(wire: BudgetWire, _: Fingerprints | None) -> Budget:

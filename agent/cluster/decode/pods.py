@@ -125,8 +125,8 @@ def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes, field: str) -> _T |
 _labels = msgspec.json.Decoder(dict[str, str] | None)
 _references = msgspec.json.Decoder(list[OwnerRef] | None)
 _templates = Templates()
-_known_labels = Made(_labels_of)
-_known_owners = Made(_owner_of)
+_known_labels = Made(_labels_of, longest=2_048)
+_known_owners = Made(_owner_of, longest=1_024)
 forgets(_templates.clear)
 
 _UNKNOWN = ContainerRun("waiting")

@@ -48,7 +48,7 @@ class Made(dict[bytes, _V]):
 
     __slots__ = ("_longest", "_make", "_most")
 
-    def __init__(self, make: Callable[[bytes], _V], most: int = 16_384, longest: int = 16_384) -> None:
+    def __init__(self, make: Callable[[bytes], _V], longest: int, most: int = 16_384) -> None:
         """``longest``: a text of more bytes is made something of each time. What ``make`` raises is raised."""
         super().__init__()
         self._make, self._most, self._longest = make, most, longest
