@@ -292,6 +292,7 @@ class Agent:
     def _tick(self) -> None:
         """What is done every interval: the policy file, and a look at every vault; every hour, everything."""
         self._reload_policy()
+        sharing.forget()  # what came by watches since
         now = self.clock.monotonic()
         if now - self._full_at > self.context.policy.reading.relist_interval:
             self._full_at = now

@@ -32,7 +32,10 @@ class Result:
 
     def json(self) -> Any:
         """What it printed, as JSON."""
-        return json.loads(self.out)
+        try:
+            return json.loads(self.out)
+        except ValueError as error:
+            raise AssertionError(f"ended with {self.code}, no JSON on stdout: {self.out!r}\n{self.err}") from error
 
     def lines(self) -> list[dict[str, Any]]:
         """Its JSON log lines."""
