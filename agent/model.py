@@ -348,6 +348,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     ready: bool
     ready_since: float = 0.0  # by its kubelet's clock; 0: it does not say
+    created: float = 0.0
 
 
 # ----------------------------------------------------------------------------------------------------- verdicts

@@ -7,13 +7,16 @@ from agent.model import Node
 RETURNS = 30.0
 """Seconds that a kubelet which was not heard of has to say again which of its pods are ready."""
 
+FIRST = 300.0
+"""Seconds after its creation within which a node that is ready has not come back, but come."""
+
 
 class Nodes(dict[str, Node]):
     """All nodes, by name."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._back: dict[str, float] = {}  # those that were away when they were seen last, or are new: since when not
+        self._back: dict[str, float] = {}  # those that were away when they were seen last, or are new to us: since when
         self._ready: frozenset[str] | None = None
 
     def ready(self) -> frozenset[str]:
@@ -32,7 +35,7 @@ class Nodes(dict[str, Node]):
         By what we saw; of one that is new to us, as after a start, by its own word: a kubelet's clock, not ours.
         """
         old = self.get(node.name)
-        if node.ready and old is None and node.ready_since > seen_at - RETURNS:
+        if node.ready and old is None and node.ready_since > max(seen_at - RETURNS, node.created + FIRST):
             self._back[node.name] = min(node.ready_since, seen_at)
         elif node.ready and old is not None and not old.ready:
             self._back[node.name] = seen_at

@@ -92,12 +92,14 @@ def test_a_node_that_was_away_is_known_by_when_it_came_back() -> None:
 
 
 def test_after_a_start_a_node_is_believed_that_it_has_just_come_back() -> None:
-    """First seen ready, it may have been away a moment ago: it says since when it is, and no later than it was seen."""
+    """First seen ready, it may have been away a moment ago: it says since when it is. A new one has not."""
     nodes = World().nodes
     for name, since in (("just now", 995.0), ("long ago", 900.0), ("by a fast clock", 5000.0), ("says nothing", 0.0)):
         _see(nodes, Node(name=name, ready=True, ready_since=since), 1000.0)
+    _see(nodes, Node(name="made a minute ago", ready=True, ready_since=995.0, created=940.0), 1000.0)
     assert {name: nodes.returning_until(name) for name in nodes} == {
         "just now": 995.0 + RETURNS, "long ago": 0.0, "by a fast clock": 1000.0 + RETURNS, "says nothing": 0.0,
+        "made a minute ago": 0.0,
     }  # fmt: skip
 
 

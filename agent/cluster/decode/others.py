@@ -100,7 +100,8 @@ def node(wire: NodeWire, _: Fingerprints | None) -> Node:
     ready = condition(wire.status.conditions if wire.status else None, "Ready")
     is_ready = ready is not None and ready.status == "True"
     since = seconds(ready.last_transition_time) if ready is not None and is_ready else None
-    return Node(name=_name(wire.metadata), ready=is_ready, ready_since=since or 0.0)
+    created = wire.metadata.creation_timestamp.timestamp()
+    return Node(name=_name(wire.metadata), ready=is_ready, ready_since=since or 0.0, created=created)
 
 
 def budget(wire: BudgetWire, _: Fingerprints | None) -> Budget:
