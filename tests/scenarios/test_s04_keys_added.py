@@ -98,6 +98,7 @@ def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing() -> N
         )
         s.policy(**POLICY)
         agent = watching(s)
+        s.cycles(agent, 1)  # it has judged the chain as it was
         silent = FaultRule(effect="half-open", user="agent", verb="watch", resource="secrets")
         s.call(s.sandbox.api.faults.add, silent)
 
