@@ -159,7 +159,8 @@ class Chains:
         view = self._failures.explain(self._with_what_eso_wrote(view))
         now = self.context.now
         report = diagnose(view, self.context.policy, now)
-        if self._may_be_behind(key, report):
+        if old is not None and _misses_keys(report) and not _misses_keys(old):
+            # As a rule ESO has written them, and only the Secret's watch is late.
             self.targets.read(view.es)
             view = self._failures.explain(self._with_what_eso_wrote(self.view(key) or view))
             report = diagnose(view, self.context.policy, now)
@@ -191,12 +192,6 @@ class Chains:
         if report.wake_at is not None:
             self.context.timers.set(key, report.wake_at)
         return touched | set(by_workload) | {self.context.world.workload_of(pod) for pod in view.pods}
-
-    def _may_be_behind(self, key: ObjectKey, report: ChainReport) -> bool:
-        """A key is missing that was not before: as a rule ESO has written it, and only the Secret's watch is late."""
-        before = self.findings.get(key)
-        missing = any(finding.kind is Kind.MISSING_KEY for finding in report.findings)
-        return missing and before is not None and f"{Link.SECRET.value}/{Kind.MISSING_KEY.value}" not in before
 
     def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], report: ChainReport, now: float) -> None:
         memory = self.context.chain_memory(key)
@@ -498,3 +493,7 @@ class Chains:
         self.context.remember_chain(key, memory)
         (self._in_flight.add if memory.sync is not None else self._in_flight.discard)(key)
         (self._recreating.add if memory.recreate is not None else self._recreating.discard)(key)
+
+
+def _misses_keys(report: ChainReport) -> bool:
+    return any(finding.kind is Kind.MISSING_KEY for finding in report.findings)

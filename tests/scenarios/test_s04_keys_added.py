@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
+import pytest
 from support.scenario import Scenario
 from support.told import findings, healed, refusals, stages
 from support.worlds import at_rest, watching
@@ -86,8 +88,12 @@ def test_s04_no_pod_is_recycled_onto_a_secret_that_has_lost_a_key_which_it_requi
         assert refusals(agent) == [("recycle", "missing-key")]
 
 
-def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing() -> None:
-    """While our watch of Secrets is silent, ESO's word that it has synced lets us read the Secret instead."""
+@pytest.mark.parametrize("at_once", [False, True], ids=["as it comes", "all at once"])
+def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing(at_once: bool) -> None:
+    """While our watch of Secrets is silent, ESO's word that it has synced lets us read the Secret instead.
+
+    Also where the ExternalSecret's change is not seen before that word.
+    """
     with Scenario() as s:
         at_rest(
             s,
@@ -98,11 +104,16 @@ def test_s04_a_key_that_only_our_watch_has_not_brought_yet_is_not_missing() -> N
         )
         s.policy(**POLICY)
         agent = watching(s)
-        s.cycles(agent, 1)  # it has judged the chain as it was
         silent = FaultRule(effect="half-open", user="agent", verb="watch", resource="secrets")
         s.call(s.sandbox.api.faults.add, silent)
 
+        if at_once:
+            agent.signal(signal.SIGSTOP)
         s.apply(b.external_secret("app-secrets", NS, ALL))
+        s.wait(lambda: len(s.secret(NS, "app-secrets") or {}) == len(ALL), why="ESO has written them")
+        s.external_secret_ready(NS, "app-secrets")
+        if at_once:
+            agent.signal(signal.SIGCONT)
         s.wait(lambda: healed(agent, "backend"), why="backend healed")
 
         assert s.secret(NS, "app-secrets") == {key: f"value of {name}".encode() for key, name in ALL.items()}
