@@ -200,9 +200,11 @@ def test_namespaces_and_nodes() -> None:
     ending = decode_object("namespaces", body({**item, "status": {"phase": "Terminating"}}))
     assert isinstance(ending, Namespace)
     assert ending.deleting
-    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
-    assert decode_object("nodes", body({"metadata": meta("n"), "status": ready})) == Node(name="n", ready=True)
-    assert decode_object("nodes", body({"metadata": meta("n")})) == Node(name="n", ready=False)
+    for said, since in (({}, 0.0), ({"lastTransitionTime": "2026-11-23T22:00:20Z"}, CREATED_AT + 20)):
+        ready = {"conditions": [{"type": "Ready", "status": "True", **said}]}
+        found = decode_object("nodes", body({"metadata": meta("n"), "status": ready}))
+        assert found == Node(name="n", ready=True, ready_since=since, created=CREATED_AT)
+    assert decode_object("nodes", body({"metadata": meta("n")})) == Node(name="n", ready=False, created=CREATED_AT)
 
 
 def test_a_push_secret_names_its_sources() -> None:
