@@ -133,8 +133,8 @@ class Observer:
             else:
                 since = confirmed if confirmed is not None else known.first_look
                 self._gap_ended(known, view, listing, since, policy)
-        looked_at = (key for key in self.memory.secrets if scope.namespace in (None, key.namespace))
-        for key in [key for key in looked_at if key not in present]:
+        absent = [k for k in self.memory.secrets if k not in present and scope.namespace in (None, k.namespace)]
+        for key in absent:
             memory = self.memory.secrets[key]
             if memory.uid or message.gap:
                 since = confirmed if confirmed is not None else memory.first_look

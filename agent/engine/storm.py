@@ -11,7 +11,7 @@ from typing import NamedTuple
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
-from agent.engine.owners import objection
+from agent.engine.owners import objection, sources_known
 from agent.model import SourceKey, WorkloadKey
 from agent.plan.gates import left_alone
 from agent.plan.optout import NOT_READ
@@ -85,7 +85,7 @@ class Storm:
             policy=policy, rule=policy.recycle_rule(key.namespace), now=self._context.now,
             around=Surroundings(namespace_mode=namespace.mode if namespace is not None else NOT_READ),
         )  # fmt: skip
-        return left_alone(case) or any(objection(self._context, es) for es in chains)
+        return left_alone(case) or any(objection(es, sources_known(self._context, es)) for es in chains)
 
     def _recyclable(self) -> int:
         """Workloads of which any number could go."""

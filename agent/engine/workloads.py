@@ -20,7 +20,7 @@ from agent.engine.context import Context
 from agent.engine.healkey import awaits_pod, followed, heal_key, is_excluded
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
-from agent.engine.owners import objection
+from agent.engine.owners import objection, sources_known
 from agent.engine.storm import Storm
 from agent.engine.volumes import single_attach
 from agent.events import Evicted, HaltEnded, Healed, Propagated, RolloutRestarted, StagePassed
@@ -167,14 +167,14 @@ class Workloads:
         context = self.context
         memory, es = context.chain_memory(report.chain), context.world.external_secrets[report.chain]
         upstream = [f for f in report.upstream.findings if f.is_drift or f.kind.value == "unknown"]
-        known = [context.memory.sources.get(s) for _, s in context.world.sources_of(es) if isinstance(s, SourceKey)]
+        sources = sources_known(context, es)
         return Chain(
             report=report,
             excluded=is_excluded(report),
             drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
-            newest_created=max((s.state.created for s in known if s is not None), default=0.0),
+            newest_created=max((source.state.created for source in sources), default=0.0),
             syncing=es.ready is not False and (memory.sync is not None or report.chain in context.world.dirty_chains),
-            opted_out=objection(context, es),
+            opted_out=objection(es, sources),
         )
 
     def _around(

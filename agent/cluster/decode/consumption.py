@@ -11,15 +11,14 @@ import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
 from agent.cluster.decode.sharing import Pool, word
-from agent.cluster.decode.wire import Unfit, Wire, located
+from agent.cluster.decode.wire import Wire, decoded
 from agent.model import ContainerSpec, Use
 
-_T = TypeVar("_T")
 _TOKEN_VOLUME = re.compile(rb"kube-api-access-[a-z0-9]{5}")
 _TOKEN_NAME = b"kube-api-access-"
 _REFERENCE = re.compile(r"\$\(([^)]*)\)")
@@ -172,9 +171,10 @@ class Templates:
 
 def consumption(init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw, pulls: msgspec.Raw) -> Template:
     """What each container consumes, init containers first as they start, and every Secret that the pod refers to."""
-    mountable = {volume.name: volume for volume in _decode(_volumes, volumes, "spec.volumes")}
-    first, rest = _decode(_containers, init, "spec.initContainers"), _decode(_containers, containers, "spec.containers")
-    pulled = _decode(_pulls, pulls, "spec.imagePullSecrets")
+    mountable = {volume.name: volume for volume in decoded(_volumes, volumes, "spec.volumes") or ()}
+    first = decoded(_containers, init, "spec.initContainers") or []
+    rest = decoded(_containers, containers, "spec.containers") or []
+    pulled = decoded(_pulls, pulls, "spec.imagePullSecrets") or []
     specs = [
         *(_container(one, "sidecar" if one.restart_policy == "Always" else "init", mountable) for one in first),
         *(_container(one, "container", mountable) for one in rest),
@@ -182,13 +182,6 @@ def consumption(init: msgspec.Raw, containers: msgspec.Raw, volumes: msgspec.Raw
     names = {*_referenced(first), *_referenced(rest), *(pull.name for pull in pulled)}
     names.update(name for volume in mountable.values() for name, _ in _sources(volume))
     return Template(tuple(specs), tuple(sorted(word(name) for name in names if name)))
-
-
-def _decode(decoder: msgspec.json.Decoder[list[_T] | None], text: msgspec.Raw, field: str) -> list[_T]:
-    try:
-        return (decoder.decode(text) or []) if bytes(text) else []
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise Unfit(*located(problem, field)) from None
 
 
 def _container(wire: Container, kind: str, volumes: dict[str, Volume]) -> ContainerSpec:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import msgspec
 
 from agent.cluster.decode.consumption import Templates
@@ -13,20 +11,18 @@ from agent.cluster.decode.wire import (
     Condition,
     OwnerRef,
     Time,
-    Unfit,
     Wire,
     controller,
+    decoded,
     key_of,
-    located,
     present,
     seconds,
+    shared,
 )
 from agent.cluster.words import placement
 from agent.fingerprint import Fingerprints
 from agent.labels import Labels
 from agent.model import ContainerRun, ContainerSpec, Owner, Pod
-
-_T = TypeVar("_T")
 
 
 class Meta(Wire):
@@ -107,19 +103,11 @@ class PodWire(Wire):
 
 
 def _labels_of(text: bytes) -> Labels:
-    labels = _decoded(_labels, text, "metadata.labels") or {}
-    return Labels.of({word(name): word(value) for name, value in labels.items()})
+    return shared(decoded(_labels, text, "metadata.labels"))
 
 
 def _owner_of(text: bytes) -> Owner | None:
-    return controller(_decoded(_references, text, "metadata.ownerReferences"))
-
-
-def _decoded(decoder: msgspec.json.Decoder[_T], text: bytes, field: str) -> _T | None:
-    try:
-        return decoder.decode(text) if text else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise Unfit(*located(problem, field)) from None
+    return controller(decoded(_references, text, "metadata.ownerReferences"))
 
 
 _labels = msgspec.json.Decoder(dict[str, str] | None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.cluster.decode.sharing import Pool, word
-from agent.cluster.decode.wire import Meta, Unfit, Wire, controller, key_of, newest, present
+from agent.cluster.decode.wire import Meta, Unfit, Wire, controller, key_of, newest, present, shared
 from agent.esohash import data_hash
 from agent.fingerprint import Fingerprints
 from agent.labels import Labels
@@ -65,7 +65,7 @@ def secret_view(wire: SecretWire, fingerprints: Fingerprints | None) -> SecretVi
         foreign_wrote=newest(foreign),
         eso_wrote=newest(eso),
         deleting=meta.deletion_timestamp is not None,
-        labels=_labels[Labels.of({word(name): word(value) for name, value in labels.items()})],
+        labels=_labels[shared(labels)],
     )
 
 

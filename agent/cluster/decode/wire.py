@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from agent.cluster.decode.sharing import word
-from agent.labels import Selector
+from agent.labels import Labels, Selector
 from agent.model import ObjectKey, Owner
+
+_T = TypeVar("_T")
 
 EMPTY = msgspec.Raw(b"")
 _LONGEST_NAME = 253  # of any object
@@ -135,6 +137,19 @@ def located(problem: Exception, below: str = "") -> tuple[str, str]:
     if (missing := _MISSING.fullmatch(message)) is not None:
         return f"{field}.{missing[1]}".removeprefix("."), "is missing"
     return field, message[0].lower() + message[1:] if _SAFE.fullmatch(message) else "is not of the expected shape"
+
+
+def shared(labels: dict[str, str] | None) -> Labels:
+    """Labels, whose words recur on everything that belongs to an application, so they are shared."""
+    return Labels.of({word(name): word(value) for name, value in (labels or {}).items()})
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], text: bytes | msgspec.Raw, field: str) -> _T | None:
+    """What a field holds that was kept as text; None: nothing. Raises Unfit, with the place below the field."""
+    try:
+        return decoder.decode(text) if bytes(text) else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Unfit(*located(problem, field)) from None
 
 
 def key_of(meta: Any, *, named_elsewhere: bool = True) -> ObjectKey:
