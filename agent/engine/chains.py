@@ -291,6 +291,8 @@ class Chains:
                     self.context.timers.set(key, decision.until)
                 else:
                     self.queued.add(key)
+            case ForceSync() if self.targets.on_its_way(view.es, decision.reason):
+                self.context.timers.set(key, self.context.now + self.context.policy.timing.missing_persistence)
             case ForceSync():
                 self._force_sync(decision, view)
             case Recreate():
@@ -317,7 +319,6 @@ class Chains:
     def _case(self, view: ChainView, report: ChainReport) -> sync.SyncCase:
         context = self.context
         namespace = context.world.namespaces.get(view.es.key.namespace)
-        pending = next((str(k) for k in self._recreating if k != view.es.key), "")
         return sync.SyncCase(
             view=view,
             report=report,
@@ -326,7 +327,7 @@ class Chains:
             namespace_mode=namespace.mode if namespace else NOT_READ,
             namespace_deleting=namespace.deleting if namespace else False,
             in_flight=len(self._in_flight),
-            other_recreate=pending,
+            other_recreate=next((str(k) for k in self._recreating if k != view.es.key), ""),
             throttled_until=max((context.throttled.get(s.vault, 0.0) for _, s in view.resolved), default=0.0),
         )
 

@@ -11,7 +11,9 @@ from agent.cluster import reader
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Unreachable
 from agent.engine.context import Context
-from agent.model import ExternalSecret, ObjectKey, SecretView
+from agent.model import ExternalSecret, Kind, ObjectKey, SecretView
+
+_MISSING = (Kind.MISSING_SECRET.value, Kind.MISSING_KEY.value)
 
 
 class Known(Enum):
@@ -52,6 +54,17 @@ class Targets:
         if self._read.get(es.key) != es.resource_version and self.read(es) is Known.ALL:
             self._read[es.key] = es.resource_version
         return self._read.get(es.key) == es.resource_version
+
+    def on_its_way(self, es: ExternalSecret, reason: str) -> bool:
+        """Whether what a force-sync would be sent for, since it seems to be missing, is there: our watch is late."""
+        if reason not in _MISSING:
+            return False
+        before = self._version(es)
+        return self.read(es) is Known.LESS or self._version(es) != before
+
+    def _version(self, es: ExternalSecret) -> str:
+        known = self._context.memory.secrets.get(ObjectKey(es.key.namespace, es.target))
+        return known.resource_version if known is not None else ""
 
     def forget(self, key: ObjectKey) -> None:
         """The ExternalSecret is gone."""

@@ -8,6 +8,7 @@ from support.told import findings, refusals, sample
 from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
+from agent.sandbox.apiserver.faults import FaultRule
 
 NS = "shop"
 HOUR = 3600.0
@@ -105,6 +106,31 @@ def test_s07_a_misspelt_key_is_named_and_corrected_by_its_owner_alone() -> None:
         s.cycles(agent)
         assert s.writes() == []
         assert s.secret(NS, "typo") == {"API_KEY": b"value-one"}
+
+
+def test_s07_a_secret_that_only_our_watch_has_not_brought_yet_is_not_synced_again() -> None:
+    """ESO's word that it has synced comes, its new Secret does not: that is read, and no force-sync is sent for it."""
+    with Scenario() as s:
+        world(s)
+        s.apply(b.external_secret("typo", NS, {"API_KEY": "api-kye"}))
+        s.wait(lambda: fails(s, "typo"), why="ESO fails")
+        s.policy(timing={"missingPersistence": "1s"})
+        agent = watching(s)
+        agent.until(kind="sync-failed", cause="not-found")
+        faults = s.sandbox.api.faults
+        silent = s.call(faults.add, FaultRule(effect="half-open", user="agent", verb="watch", resource="secrets"))
+
+        s.apply(b.external_secret("typo", NS, {"API_KEY": "api-key"}))
+        s.external_secret_ready(NS, "typo")
+        agent.until(kind="missing-secret")
+        s.cycles(agent, 8)
+        assert s.writes() == []
+
+        s.call(faults.remove, silent)
+        s.call(faults.add, FaultRule(effect="break-watches", user="agent", resource="secrets"))
+        s.wait(lambda: "secret_drift_drift{" not in s.metrics(agent), why="the drift is over")
+        s.cycles(agent)
+        assert s.writes() == []
 
 
 def test_s07_a_secret_that_is_created_late_brings_the_whole_chain_to_life() -> None:
