@@ -36,7 +36,7 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     secret: SecretView | None = None
     secret_memory: SecretMemory | None = None
     secret_behind: bool = False  # ESO may have written it before it synced, and that has not come to us
-    pushes: tuple[PushSource, ...] = ()  # PushSecrets of the namespace
+    pushes: tuple[PushSource, ...] = ()  # PushSecrets that name the Secret, or may select it
     push_trouble: Trouble | None = None  # they cannot be read
     secret_trouble: Trouble | None = None  # Secrets of the namespace cannot be read
     memory: ChainMemory = ChainMemory()

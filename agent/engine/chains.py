@@ -116,7 +116,7 @@ class Chains:
             blind=tuple(blind),
             secret=world.secrets.get(target),
             secret_memory=context.memory.secrets.get(target),
-            pushes=world.push_sources_of(key.namespace),
+            pushes=world.pushes.that_may_read(target),
             push_trouble=world.trouble("pushsecrets", key.namespace)
             or world.unusable.trouble_in("pushsecrets", key.namespace),
             secret_trouble=world.trouble("secrets", key.namespace) or world.unusable.trouble("secrets", target),

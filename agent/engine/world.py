@@ -13,6 +13,7 @@ from typing import Any
 from agent import mapping
 from agent.engine.index import Index
 from agent.engine.nodes import Nodes
+from agent.engine.pushes import Pushes
 from agent.engine.unusable import Unusable, place_of
 from agent.model import (
     ExternalSecret,
@@ -49,7 +50,7 @@ class World:
         self.replica_sets: dict[str, ReplicaSet] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.nodes = Nodes()
-        self.push_sources: dict[ObjectKey, PushSource] = {}
+        self.pushes = Pushes()
         self.vaults: dict[str, VaultView] = {}
         self.seen_running: dict[ObjectKey, float] = {}  # pods seen soon after a start: all runs of theirs began before
         self.troubles: dict[tuple[str, str | None], Trouble] = {}  # (resource, namespace or all) that cannot be read
@@ -93,10 +94,6 @@ class World:
     def judged_workloads(self) -> list[WorkloadKey]:
         """Workloads that consume at least one Secret of a chain."""
         return [key for key in self._pods_of_workload if self.chains_of_workload(key)]
-
-    def push_sources_of(self, namespace: str) -> tuple[PushSource, ...]:
-        """PushSecrets of a namespace."""
-        return tuple(source for source in self.push_sources.values() if source.key.namespace == namespace)
 
     def trouble(self, resource: str, namespace: str) -> Trouble | None:
         """Why this collection cannot be read for this namespace, if so."""
@@ -330,12 +327,19 @@ class World:
         self.nodes.drop(node)
 
     def _put_push_source(self, source: PushSource) -> None:
-        self.push_sources[source.key] = source
-        self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
+        before = self.pushes.put(source)
+        if before != source:
+            self._touch_pushed(source)
+            self._touch_pushed(before)
 
     def _drop_push_source(self, source: PushSource) -> None:
-        self.push_sources.pop(source.key, None)
-        self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
+        self._touch_pushed(self.pushes.drop(source))
+
+    def _touch_pushed(self, source: PushSource | None) -> None:
+        if source is not None:
+            self.dirty_chains.update(self.chains_of_secret(ObjectKey(source.key.namespace, source.secret)))
+            if source.selector is not None:
+                self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
 
 
 def consumed_by(pod: Pod) -> set[str]:
@@ -355,7 +359,7 @@ _TABLES = {
     "replicasets": "replica_sets",
     "namespaces": "namespaces",
     "nodes": "nodes",
-    "pushsecrets": "push_sources",
+    "pushsecrets": "pushes",
 }
 _PUT: dict[str, Callable[[World, Any], None]] = {
     "externalsecrets": World._put_external_secret,
