@@ -9,7 +9,7 @@ from agent.diagnose import elsewhere
 from agent.diagnose.acknowledgement import spec_applied
 from agent.diagnose.remedies import REMEDIES
 from agent.diagnose.sources import newest_enabled
-from agent.diagnose.view import ChainView, Upstream
+from agent.diagnose.view import MANY_RIVALS, ChainView, Upstream
 from agent.memory import SourceMemory
 from agent.model import ExternalSecret, Finding, Kind, Link, SourceKey, State
 from agent.policy import Policy
@@ -254,6 +254,9 @@ def _not_written_again(view: ChainView) -> str:
 
 
 def _conflict(view: ChainView, now: float) -> Finding | None:
+    if len(view.rivals) > MANY_RIVALS:
+        text = f"more than {MANY_RIVALS} other ExternalSecrets write Secret {view.es.target}; give each its own"
+        return _finding(view, Link.SECRET, Kind.CONFLICT, now, text)
     mine = mapping.expected_keys(view.es) or frozenset()
     for rival, keys in view.rivals:
         if shared := sorted(mine & keys):

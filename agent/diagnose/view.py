@@ -24,6 +24,9 @@ from agent.model import (
     Trouble,
 )
 
+MANY_RIVALS = 20
+"""Of more ExternalSecrets with one target none is looked at: each of n would look at n - 1 others, at each change."""
+
 
 class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     """One ExternalSecret with all that its verdict rests on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from agent.diagnose import elsewhere, history
 from agent.diagnose.acknowledgement import acknowledged, failed_since
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.changes import in_its_place, same
-from agent.diagnose.view import ChainReport, ChainView
+from agent.diagnose.view import MANY_RIVALS, ChainReport, ChainView
 from agent.engine.context import Context
 from agent.engine.failures import Failures
 from agent.engine.rotations import Rotations
@@ -103,11 +104,8 @@ class Chains:
             if allowed and isinstance(source, SourceKey):
                 resolved.append((use, source))
         wanted = {source for _, source in resolved}
-        rivals = tuple(
-            (other, mapping.expected_keys(world.external_secrets[other]) or frozenset())
-            for other in sorted(world.chains_of_secret(target))
-            if other != key
-        )
+        others = sorted(islice((o for o in world.chains_of_secret(target) if o != key), MANY_RIVALS + 1))
+        rivals = tuple((o, mapping.expected_keys(world.external_secrets[o]) or frozenset()) for o in others)
         return ChainView(
             es=es,
             stores={store: world.stores[store] for store in es.stores if store in world.stores},

@@ -17,7 +17,14 @@ _NAMES = {
 }
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _PART = re.compile(r"(\*|\d+)(?:-(\d+))?(?:/(\d+))?")
-LONGEST_LOOK_BACK = timedelta(days=8)
+_FARTHEST = timedelta(days=9 * 366)
+"""How far back a window may have begun: the 29th of February can be eight years ago."""
+
+MOST = 100
+"""Windows of one ExternalSecret that are read: whoever may write it could have each look at it take seconds."""
+
+LONGEST = 256
+"""Characters of a schedule."""
 
 
 class Denied(NamedTuple):
@@ -29,40 +36,44 @@ class Denied(NamedTuple):
 
 def denied(windows: tuple[tuple[str, str, float], ...], now: float) -> Denied | None:
     """None if the windows let a sync happen at ``now``. Each window: (allow or deny, cron, seconds)."""
-    if not windows:
-        return None
-    allowing = [window for window in windows if window[0] == "allow"]
+    if len(windows) > MOST:
+        return Denied(f"the ExternalSecret has {len(windows)} syncWindows, more than the {MOST} that are read", None)
     try:
-        for kind, schedule, seconds in windows:
-            opened = last_start(schedule, now, seconds)
-            if kind == "deny" and opened is not None:
-                return Denied(f"syncWindows of the ExternalSecret deny a sync ({schedule})", opened + seconds)
-            if kind == "allow" and opened is not None:
-                return None
+        opened = [(kind, schedule, seconds, last_start(schedule, now, seconds)) for kind, schedule, seconds in windows]
     except ValueError as error:
         return Denied(f"syncWindows of the ExternalSecret cannot be read: {error}", None)
-    return Denied("outside the syncWindows that the ExternalSecret allows", None) if allowing else None
+    for kind, schedule, seconds, start in opened:
+        if kind == "deny" and start is not None:
+            return Denied(f"syncWindows of the ExternalSecret deny a sync ({schedule})", start + seconds)
+    allowing = [start for kind, _, _, start in opened if kind == "allow"]
+    if not allowing or any(start is not None for start in allowing):
+        return None
+    return Denied("outside the syncWindows that the ExternalSecret allows", None)
 
 
 def last_start(schedule: str, now: float, seconds: float) -> float | None:
     """When the window open at ``now`` began; None: none is open. Raises ValueError for an unreadable schedule."""
     fields = parse(schedule)
     moment = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
-    earliest = moment - min(timedelta(seconds=seconds), LONGEST_LOOK_BACK)
+    earliest = moment - min(timedelta(seconds=seconds), _FARTHEST)
     while moment >= earliest:
-        if not _day(fields, moment):
+        if moment.month not in fields[3]:
+            moment = moment.replace(day=1, hour=0, minute=0) - timedelta(minutes=1)
+        elif not _day(fields, moment):
             moment = moment.replace(hour=0, minute=0) - timedelta(minutes=1)
         elif moment.hour not in fields[1]:
             moment = moment.replace(minute=0) - timedelta(minutes=1)
-        elif moment.minute in fields[0] and moment.timestamp() + seconds > now:
-            return moment.timestamp()
-        else:
+        elif moment.minute not in fields[0]:
             moment -= timedelta(minutes=1)
+        else:  # those that began earlier have ended earlier, too
+            return moment.timestamp() if moment.timestamp() + seconds > now else None
     return None
 
 
 def parse(schedule: str) -> tuple[frozenset[int], ...]:
     """The five fields of a cron expression as sets. Raises ValueError."""
+    if len(schedule) > LONGEST:
+        raise ValueError(f"a schedule of {len(schedule)} characters, more than {LONGEST}")
     parts = schedule.lower().split()
     if len(parts) != len(_RANGES):
         raise ValueError(f"expected five cron fields, found {len(parts)}")
@@ -89,8 +100,6 @@ def _field(text: str, low: int, high: int) -> frozenset[int]:
 
 
 def _day(fields: tuple[frozenset[int], ...], moment: datetime) -> bool:
-    if moment.month not in fields[3]:
-        return False
     in_month, in_week = moment.day in fields[2], (moment.isoweekday() % 7) in fields[4]
     # As cron has it: if both are restricted, either is enough.
     if len(fields[2]) < 31 and not set(range(7)) <= fields[4]:

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent.diagnose.chain import diagnose, workload_finding
-from agent.diagnose.view import ChainReport, ChainView
+from agent.diagnose.view import MANY_RIVALS, ChainReport, ChainView
 from agent.memory import Entry, NodeCache, SecretMemory, SourceMemory, VersionSeen
 from agent.model import (
     ContainerRun,
@@ -305,6 +305,20 @@ def test_of_a_secret_that_two_chains_write_each_judges_its_own_keys() -> None:
     )
     assert states(full(seen)) == {"p": State.FRESH}
     assert states(full(replace(seen, rivals=()))) == {"p": State.STALE}
+
+
+def test_more_rivals_than_anybody_wants_are_a_conflict_by_their_number() -> None:
+    """Of two that share no key there is nothing to say; of many, their keys are not looked at, and that is said."""
+
+    def conflicts(count: int) -> list[str]:
+        rivals = tuple((ObjectKey("shop", f"other-{n}"), frozenset({"OTHER"})) for n in range(count))
+        found = full(view(rivals=rivals)).findings
+        return [finding.evidence for finding in found if finding.kind is Kind.CONFLICT]
+
+    assert conflicts(MANY_RIVALS) == []
+    assert conflicts(MANY_RIVALS + 1) == [
+        f"more than {MANY_RIVALS} other ExternalSecrets write Secret app-secrets; give each its own"
+    ]
 
 
 def test_a_pod_beside_an_old_reference_to_a_recreated_immutable_secret_is_not_called_fresh() -> None:
