@@ -91,8 +91,18 @@ class Writer:
     ) -> None:
         """Count ``times`` more of the Event ``name`` on an object, making it if need be.
 
-        ``at`` (unix seconds of the API server's clock) becomes its newest time, ``message`` its text.
+        ``at`` (unix seconds of the API server's clock) becomes its newest time, ``message`` its text. In a namespace
+        that is being deleted, or gone, there is nobody to tell, and nothing can be created: that is no error.
         """
+        try:
+            self._record(regarding, type, reason, message, at, name, times)
+        except ApiProblem as error:
+            if error.code != 404 and all(cause.reason != "NamespaceTerminating" for cause in error.causes):
+                raise
+
+    def _record(
+        self, regarding: ObjectRef, type: EventType, reason: str, message: str, at: float, name: str, times: int
+    ) -> None:
         key = ObjectKey(regarding.namespace or "default", name)
         new = Occurrence(type, reason, message, at, times)
         before = self._event_counts.get(key)

@@ -109,19 +109,22 @@ class KubeEvents:
         return len(self._waiting) < _MOST_WAITING and self._of_one[new.regarding.namespace] < MOST_WAITING_OF_ONE
 
     def _write_all(self) -> None:
-        failing = False
+        failing: set[str] = set()  # namespaces that take none; empty: nobody can be written to
         while (item := self._next()) is not None:
             name, waiting = item
+            namespace = waiting.regarding.namespace
             try:
                 self._write(name, waiting)
             except Exception as error:  # noqa: BLE001 - whatever the writer raises: telling must never stop healing
                 self.failed += waiting.times
-                if not failing:
-                    _log.warning("Kubernetes Events cannot be written", cause=named(error))
-                failing = True
+                where = namespace if _refused(error) else ""
+                if where not in failing and len(failing) < _MOST_NAMESPACES:
+                    failing.add(where)
+                    within = f" in namespace {where}" if where else ""
+                    _log.warning(f"Kubernetes Events cannot be written{within}", cause=named(error))
             else:
                 self.written += waiting.times
-                failing = False
+                failing -= {namespace, ""}
 
     def _write(self, name: str, waiting: _Waiting) -> None:
         note = waiting.note
@@ -152,6 +155,12 @@ class KubeEvents:
                 return name
             spent.add(name[0])
         return None
+
+
+def _refused(error: Exception) -> bool:
+    """Whether an API server said no to this one, which says nothing of others; else it cannot be written to at all."""
+    code = getattr(error, "code", 0)
+    return isinstance(code, int) and 400 <= code < 429
 
 
 class _Waiting(NamedTuple):

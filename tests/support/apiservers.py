@@ -69,7 +69,11 @@ class ApiServerWorld:
         try:
             yield self.namespace
         finally:
-            self.request("DELETE", f"/api/v1/namespaces/{self.namespace}")
+            try:
+                self.request("DELETE", f"/api/v1/namespaces/{self.namespace}")
+            except ApiProblem as gone:
+                if gone.code != 404:
+                    raise
 
     @contextmanager
     def logged_in(self, token: str) -> Iterator[Connection]:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from agent import events as ev
 from agent.clock import Clock
+from agent.cluster.errors import ApiProblem
 from agent.model import Kind, Link, ObjectKey, Step, Trouble
 from agent.report.kube import MOST_WAITING_OF_ONE, KubeEvents
 from agent.report.notes import STORY, About, Ref, Type, name_of, note_of, place_of
@@ -39,6 +40,7 @@ class Writer:
         self.open.set()
         self.entered = threading.Event()
         self.failing = False
+        self.refusing: tuple[str, ...] = ()
         self.failed = threading.Event()
         self._changed = threading.Condition()
 
@@ -48,6 +50,8 @@ class Writer:
         """As the cluster's writer does."""
         self.entered.set()
         assert self.open.wait(20)
+        if regarding.namespace in self.refusing:
+            raise ApiProblem(403, "Forbidden", "no")
         if self.failing:
             self.failed.set()
             raise OSError("the API server is away")
@@ -305,6 +309,20 @@ def test_an_api_server_that_takes_no_events_stops_nothing() -> None:
     assert (subscriber.failed, subscriber.written) == (1, 1)
     assert [(line["event"], line["cause"]) for line in logged] == [("Kubernetes Events cannot be written", "OSError")]
     assert "away" not in str(logged)
+
+
+def test_namespaces_that_take_no_events_are_named_once_each() -> None:
+    """Where others can be written to meanwhile, a namespace's refusals are neither said each time nor forgotten."""
+    writer = Writer()
+    writer.refusing = ("closed", "shut")
+    with capture_logs() as logged:
+        subscriber = KubeEvents(writer, refs, Clock())
+        for number in range(3):
+            for namespace in ("closed", "shop", "shut"):
+                subscriber(found(chain=ObjectKey(namespace, f"es-{number}")))
+        subscriber.close(20)
+    assert (subscriber.failed, subscriber.written) == (6, 3)
+    assert [line["event"].rpartition(" ")[2] for line in logged] == ["closed", "shut"]
 
 
 def test_while_the_api_server_hangs_no_memory_is_used_up() -> None:

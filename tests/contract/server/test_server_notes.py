@@ -42,6 +42,19 @@ def test_an_event_is_counted_and_not_repeated(server: ApiServerWorld) -> None:
     assert told["involvedObject"]["uid"] == about.uid
 
 
+def test_a_namespace_that_is_being_deleted_takes_no_events_and_that_is_no_error(server: ApiServerWorld) -> None:
+    """Nobody is left to read them; one more of an Event that is there is counted for as long as it is."""
+    about = About(server.namespace)
+    server.create("configmaps", {"metadata": {"name": "holds-it", "finalizers": ["a.example/b"]}})
+    server.request("DELETE", f"/api/v1/namespaces/{server.namespace}")
+    server.writer.event(about, "Normal", "DriftGone", "over", 1_700_000_000.0, name="app-secrets.1")
+    assert server.list("events")["items"] == []
+    with pytest.raises(ApiProblem) as caught:
+        server.create("events", event(server.namespace, "e"))
+    assert [cause.reason for cause in caught.value.causes] == ["NamespaceTerminating"]
+    server.patch("configmaps", "holds-it", {"metadata": {"finalizers": None}})
+
+
 def test_an_event_about_another_namespace_is_refused(server: ApiServerWorld) -> None:
     """An Event lies in the namespace of what it is about; about cluster-scoped things it lies in default."""
     for namespace in ("default", ""):
