@@ -27,7 +27,7 @@ def planned_refusals(agent: Agent) -> list[Refusal]:
     """What would be refused now; every gate of the real run is asked."""
     found: list[Refusal] = []
     for chain in agent.engine.chains.reports:
-        decision = agent.engine.chains.decision(chain)
+        decision = agent.engine.ladder.decision(chain)
         if isinstance(decision, Refuse):
             found.append(decision.refusal)
     for workload in agent.engine.workloads.stale_containers():
@@ -51,7 +51,7 @@ def next_steps(agent: Agent, findings: Sequence[Finding]) -> dict[Subject, str]:
         if finding.workload is not None:
             said[about] = in_short(workload_step(engine.workloads.decision(finding.workload), report))
         else:
-            said[about] = in_short(sync_step(view, report, engine.chains.decision(finding.chain), ()))
+            said[about] = in_short(sync_step(view, report, engine.ladder.decision(finding.chain), ()))
     return said
 
 

@@ -40,6 +40,7 @@ class SourceMemory(Kept, frozen=True, kw_only=True):
     former: SourceMemory | None = None  # as it was before the newest change that we witnessed; a few changes back
     earliest: float = 0.0  # `created` of the first version since ``former`` (0: not known)
     versions: tuple[VersionSeen, ...] = ()  # newest first
+    unseen_at: float = 0.0  # an answer asked for at this time did not show the newest version yet (0: not known)
 
 
 class Entry(Kept, frozen=True, kw_only=True, gc=False):
@@ -109,7 +110,15 @@ class RecreateAttempt(Kept, frozen=True, kw_only=True):
     uid: str  # of the object to delete
     at: float
     created: float = 0.0  # of the object to delete: what the vault got later comes with the new one
+    seen: dict[str, str] = {}  # str(source) -> identity that a vault answer had shown before
     state: Literal["reserved", "deleted", "back", "lost"] = "reserved"
+
+
+class Made(Kept, frozen=True, kw_only=True):
+    """A Secret that ESO wrote after we had deleted the former one."""
+
+    uid: str
+    holds: dict[str, str]  # str(source) -> identity that it was written from, or a newer one
 
 
 class Rotation(Kept, frozen=True, kw_only=True, gc=False):
@@ -128,6 +137,7 @@ class ChainMemory(Kept, frozen=True, kw_only=True):
     sync: SyncAttempt | None = None
     tries: Tries | None = None
     recreate: RecreateAttempt | None = None
+    made: Made | None = None
     since: dict[str, float] = {}  # kind -> when it was first found; gone with the finding
     cleared: dict[str, float] = {}
     failed_since: float = 0.0

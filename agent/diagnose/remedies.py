@@ -16,6 +16,7 @@ REMEDIES = {
     "property": "correct remoteRef.property, or the vault secret's JSON",
     "credential": "ESO cannot get a token: look at its identity",
     "stuck": "allow the step recreate for this namespace, or delete the Secret by hand: ESO writes it anew",
+    "immutable-in-doubt": "rotate it once more, or delete the Secret by hand: ESO writes it anew",
     "unknown": "kubectl describe externalsecret shows ESO's own words",
 }
 """What to do about a failed sync, by cause."""

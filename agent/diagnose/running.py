@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from agent import mapping
-from agent.diagnose import containers, history, sources
+from agent.diagnose import containers, frozen, history, sources
 from agent.diagnose.containers import Span
 from agent.diagnose.upstream import covered, refreshes_itself
 from agent.diagnose.view import ChainView
@@ -142,7 +142,8 @@ class _Line(NamedTuple):
 
 def _proved(view: ChainView, source: SourceKey, known: SourceMemory, policy: Policy) -> bool:
     fixed = all(use.version for use, key in view.resolved if key == source)
-    return known.state.present and known.state.enabled and not fixed and covered(view, source, known, policy)
+    fetched = known.state.present and known.state.enabled and not fixed and covered(view, source, known, policy)
+    return fetched and (not view.es.immutable or frozen.held(view, source, known, policy) is True)
 
 
 def _either(one: Might | None, other: Might) -> Might:

@@ -17,8 +17,11 @@ KEPT_VERSIONS = 16
 KEPT_FORMER = 3
 
 
-def look(memory: SourceMemory | None, state: SourceState, *, at: float) -> SourceMemory:
-    """What is known of a secret after an answer (complete at ``at``, API server's clock) showed ``state``."""
+def look(memory: SourceMemory | None, state: SourceState, *, at: float, before: float = 0.0) -> SourceMemory:
+    """What is known of a secret after an answer (complete at ``at``, API server's clock) showed ``state``.
+
+    ``before``: when the last answer of this process was asked for, which showed what is remembered (0: there is none).
+    """
     if memory is None:
         return SourceMemory(
             state=state, event_at=state.created if state.present else at, seen_at=at, versions=_with(state, ())
@@ -35,6 +38,7 @@ def look(memory: SourceMemory | None, state: SourceState, *, at: float) -> Sourc
         witnessed=True,
         versions=_with(state, memory.versions),
         former=_past(memory, KEPT_FORMER),
+        unseen_at=before if newer else memory.unseen_at,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent import mapping
-from agent.diagnose import elsewhere
+from agent.diagnose import elsewhere, frozen
 from agent.diagnose.acknowledgement import spec_applied
 from agent.diagnose.remedies import REMEDIES
 from agent.diagnose.sources import newest_enabled
@@ -174,8 +174,8 @@ def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, li
     if missing:
         text = f"{name} lacks {', '.join(missing)}"
         return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_KEY, now, text)], None
-    if (stuck := _stuck(view, policy)) is not None:
-        return State.STALE, [stuck], None
+    if (found := _frozen(view, policy, now)) is not None:
+        return found[0], [found[1]], None
     return _changed_elsewhere(view, policy, now)
 
 
@@ -198,30 +198,29 @@ def _changed_elsewhere(view: ChainView, policy: Policy, now: float) -> tuple[Sta
     return State.STALE, [_finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, wrote, text)], None
 
 
-def _stuck(view: ChainView, policy: Policy) -> Finding | None:
+def _frozen(view: ChainView, policy: Policy, now: float) -> tuple[State, Finding] | None:
     """ESO reports success and cannot write: `target.immutable` freezes the data that the Secret was created with."""
     secret, es = view.secret, view.es
     if secret is None or not es.immutable or es.ready is not True:
         return None
-    younger = [
-        (key, source)
-        for key, source in view.sources.items()
-        if source.state.present
-        and source.state.enabled
-        and source.state.created > secret.created + policy.margins.vault
-        and covered(view, key, source, policy)
-    ]
-    if not younger:
+    floating = {key for use, key in view.resolved if not use.version}
+    found: dict[bool | None, list[tuple[SourceKey, SourceMemory]]] = {False: [], None: [], True: []}
+    for key, source in view.sources.items():
+        if key in floating and source.state.present and source.state.enabled and covered(view, key, source, policy):
+            found[frozen.held(view, key, source, policy)].append((key, source))
+    if not (wrong := found[False] or found[None]):
         return None
-    said = "; ".join(f"{key} has the version of {stamp(source.state.created)}" for key, source in younger)
-    text = (
-        f"Ready=True, but target.immutable keeps ESO from writing: Secret {secret.key} was created"
-        f" {stamp(secret.created)}, and {said}"
-    )
-    since = min(source.event_at for _, source in younger)
-    return _finding(
-        view, Link.SECRET, Kind.STUCK, since, text, sources=tuple(key for key, _ in younger), remedy=REMEDIES["stuck"]
-    )
+    keys = tuple(key for key, _ in wrong)
+    said = "; ".join(f"{key} has the version of {stamp(source.state.created)}" for key, source in wrong)
+    made = f"Secret {secret.key} was created {stamp(secret.created)}, and {said}"
+    if wrong is found[None]:
+        text = f"whether it holds the newest version is not known, for target.immutable keeps it as it was made: {made}"
+        cause = "immutable-in-doubt"
+        doubt = _finding(view, Link.SECRET, Kind.UNKNOWN, now, text, cause=cause, remedy=REMEDIES[cause], sources=keys)
+        return State.UNKNOWN, doubt
+    text = f"Ready=True, but target.immutable keeps ESO from writing: {made}"
+    since = min(source.event_at for _, source in wrong)
+    return State.STALE, _finding(view, Link.SECRET, Kind.STUCK, since, text, sources=keys, remedy=REMEDIES["stuck"])
 
 
 def _needs_hand(view: ChainView, now: float) -> Finding | None:

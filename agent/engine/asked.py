@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Conflict, Unreachable
 from agent.cluster.stored import Stored, read_stored
-from agent.engine.chains import Chains
 from agent.engine.context import Context
+from agent.engine.ladder import Ladder
 from agent.engine.workloads import Workloads
 from agent.events import StormAcknowledged
 from agent.ledger import requests
@@ -71,8 +71,8 @@ class Following:
 class Asked:
     """All requests under way. Belongs to the engine's thread."""
 
-    def __init__(self, context: Context, chains: Chains, workloads: Workloads, me: str) -> None:
-        self._context, self._chains, self._workloads, self._me = context, chains, workloads, me
+    def __init__(self, context: Context, ladder: Ladder, workloads: Workloads, me: str) -> None:
+        self._context, self._ladder, self._workloads, self._me = context, ladder, workloads, me
         self._known: set[str] = set()
         self._told: Acknowledgement | None = None
         self.following: list[Following] = []
@@ -209,12 +209,12 @@ class Asked:
             self._tell_plan(found, chain)
             return
         busy = {chain, *found.workloads} & (context.waits | context.world.dirty_chains | context.world.dirty_workloads)
-        if busy or chain in self._chains.in_flight():
+        if busy or chain in self._ladder.in_flight():
             if context.now - found.began > LONGEST:
                 found.end("remains", "still under way after an hour; it goes on, see explain")
             return
         reasons = [*self._refused(chain, found.workloads), *self._halts(found.workloads)]
-        drifts = [finding for finding in self._chains.findings.get(chain, {}).values() if finding.is_drift]
+        drifts = [finding for finding in self._ladder.chains.findings.get(chain, {}).values() if finding.is_drift]
         if drifts or reasons:
             why = "; ".join(reasons) or "no step of this agent helps, see explain"
             found.end("remains", f"not healed: {why}")
@@ -223,7 +223,7 @@ class Asked:
 
     def _tell_plan(self, found: Following, chain: ObjectKey) -> None:
         refused = [*self._refused(chain, found.workloads, planned=True), *self._halts(found.workloads)]
-        drifts = [finding for finding in self._chains.findings.get(chain, {}).values() if finding.is_drift]
+        drifts = [finding for finding in self._ladder.chains.findings.get(chain, {}).values() if finding.is_drift]
         for finding in drifts:
             found.say(f"{finding.kind}: {finding.evidence}")
         if refused:
@@ -238,7 +238,7 @@ class Asked:
 
     def _steps(self, chain: ObjectKey, workloads: Iterable[WorkloadKey]) -> list[str]:
         """What would be begun now, or is waited for."""
-        found = [chain.name] if isinstance(self._chains.decision(chain), ForceSync | Recreate | Wait) else []
+        found = [chain.name] if isinstance(self._ladder.decision(chain), ForceSync | Recreate | Wait) else []
         for workload in sorted(workloads):
             pair = self._workloads.decision(workload)
             if pair is not None and isinstance(pair[1], Evict | Restart | Wait):
@@ -249,7 +249,7 @@ class Asked:
         refusals: list[Refusal | None] = [self._context.refusal(chain=chain)]
         refusals += [self._context.refusal(workload=workload) for workload in sorted(workloads)]
         if planned:
-            refusals += self._chains.refusals(chain)
+            refusals += self._ladder.refusals(chain)
             for workload in sorted(workloads):
                 pair = self._workloads.decision(workload)
                 if pair is not None and isinstance(pair[1], Refuse):

@@ -1,19 +1,14 @@
-"""Chains: build the view, diagnose, say what is new, and climb the upper rungs of the ladder."""
+"""Chains: build the view, diagnose, and say what is new."""
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
 from itertools import islice
-from typing import Any
 
 from msgspec.structs import replace
 
 from agent import mapping
-from agent.cluster.decode import Malformed
-from agent.cluster.errors import ApiProblem, Conflict, Unreachable, trouble_of
-from agent.diagnose import elsewhere, history
-from agent.diagnose.acknowledgement import acknowledged, failed_since
+from agent.diagnose import elsewhere
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.changes import in_its_place, same
 from agent.diagnose.view import MANY_RIVALS, ChainReport, ChainView
@@ -21,46 +16,32 @@ from agent.engine.context import Context
 from agent.engine.failures import Failures
 from agent.engine.rotations import Rotations
 from agent.engine.stores import not_listed
-from agent.engine.targets import Known, Targets
+from agent.engine.targets import Targets
 from agent.events import (
     DriftFound,
     DriftGone,
-    Propagated,
-    SecretBack,
-    SecretDeleted,
-    SecretNotBack,
-    Synced,
-    SyncRequested,
-    SyncTimedOut,
 )
-from agent.memory import ChainMemory, RecreateAttempt, SourceMemory, SyncAttempt
 from agent.model import (
     ContainerVerdict,
     Finding,
     Kind,
     Link,
     ObjectKey,
-    Refusal,
     SourceKey,
     SourceUse,
     State,
-    Step,
     Trouble,
     WorkloadKey,
 )
-from agent.plan import sync
-from agent.plan.decisions import ForceSync, Recreate, Refuse, Wait
-from agent.plan.optout import NOT_READ
 
 FOLLOWED = ("externalsecrets", "secretstores", "clustersecretstores")
 """What a chain's upper links are read from: while one of these cannot be followed, they are unknown."""
 
 LINKS = tuple(Link)
-KEPT_PACE = 20
 
 
 class Chains:
-    """All chains of an engine: their reports, findings, and what is under way on links 1 and 2."""
+    """All chains of an engine: their reports, findings and verdicts."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -69,10 +50,6 @@ class Chains:
         self.verdicts: dict[ObjectKey, dict[WorkloadKey, list[ContainerVerdict]]] = {}
         self.told_of: set[WorkloadKey] = set()  # workloads of which a verdict ever told; all others need no look
         self.links: Counter[tuple[Link, State]] = Counter()
-        self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
-        self._failing: dict[ObjectKey, str] = {}  # chain -> the call that the API server has not carried out
-        self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
-        self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
         self._failures = Failures(context)
         self.targets = Targets(context)
         self.rotations = Rotations(context)
@@ -150,7 +127,6 @@ class Chains:
             self._say(key, {})
             self.context.memory.chains.pop(key, None)
             self.context.ledger.note("chains", key)
-            self._in_flight.discard(key)
             self.targets.forget(key)
             self.context.allow(chain=key)
             return touched
@@ -189,6 +165,9 @@ class Chains:
         self._say(key, found)
         if report.wake_at is not None:
             self.context.timers.set(key, report.wake_at)
+        if (made := view.memory.made) is not None and view.secret is not None and view.secret.uid == made.uid:
+            # An answer of after it was made: what the vault gets after that answer is not in it, and needs no clock.
+            self.context.look_again(set(view.sources), oldest=view.secret.created + 1)
         return touched | set(by_workload) | {self.context.world.workload_of(pod) for pod in view.pods}
 
     def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], report: ChainReport, now: float) -> None:
@@ -240,258 +219,6 @@ class Chains:
             return view
         behind = not self.targets.caught_up(view.es)
         return replace(self.view(view.es.key) or view, secret_behind=behind)
-
-    # ------------------------------------------------------------------------------------------- links 1 and 2
-
-    def must_climb(self, key: ObjectKey) -> bool:
-        """Whether anything is under way or due for a chain; if not, as for most chains always, nothing is refused."""
-        report, memory = self.reports.get(key), self.context.chain_memory(key)
-        if memory.sync is not None or memory.recreate is not None:
-            return True
-        if report is not None and report.findings and sync.deciding(memory, report) is not None:
-            return True
-        self.queued.discard(key)
-        self.context.waits.discard(key)
-        self._calls_work(key)
-        if report is not None and key in self.context.world.external_secrets:
-            self.context.allow(chain=key)
-        return False
-
-    def climb(self, key: ObjectKey) -> None:
-        """Verify what is under way for a chain, then take the step that is due."""
-        if not self.must_climb(key):
-            return
-        self.queued.discard(key)
-        self.context.waits.discard(key)
-        view, report = self.view(key), self.reports.get(key)
-        if view is None or report is None:
-            return
-        before = view.memory
-        self._verify_sync(view)
-        self._verify_recreate(self.view(key) or view)
-        if self.context.chain_memory(key) != before:
-            # What was under way has ended: judged anew before anything else is done.
-            self.context.world.dirty_chains.add(key)
-            return
-        decision = sync.decide(self._case(view, report))
-        if isinstance(decision, Refuse):
-            self.context.refuse(decision.refusal)
-            if decision.refusal.until is not None:
-                self.context.timers.set(key, decision.refusal.until)
-                if decision.refusal.reason == "backoff":
-                    self.context.waits.add(key)
-            return
-        self.context.allow(chain=key)
-        match decision:
-            case Wait():
-                self.context.waits.add(key)
-                if decision.until:
-                    self.context.timers.set(key, decision.until)
-                else:
-                    self.queued.add(key)
-            case ForceSync() if self.targets.on_its_way(view.es, decision.reason):
-                self.context.timers.set(key, self.context.now + self.context.policy.timing.missing_persistence)
-            case ForceSync():
-                self._force_sync(decision, view)
-            case Recreate():
-                self._recreate(decision, view)
-
-    def free_slots(self) -> int:
-        """Force-syncs that may be written now."""
-        return max(0, self.context.policy.limits.syncs_in_flight - len(self._in_flight))
-
-    def in_flight(self) -> set[ObjectKey]:
-        """Chains with a force-sync or a recreate under way."""
-        return self._in_flight | self._recreating
-
-    def decision(self, key: ObjectKey) -> Any:
-        """What would be done for a chain now; nothing is done."""
-        view, report = self.view(key), self.reports.get(key)
-        return sync.decide(self._case(view, report)) if view is not None and report is not None else None
-
-    def refusals(self, key: ObjectKey) -> tuple[Refusal, ...]:
-        """Every gate that refuses what is due for a chain now."""
-        view, report = self.view(key), self.reports.get(key)
-        return sync.refusals(self._case(view, report)) if view is not None and report is not None else ()
-
-    def _case(self, view: ChainView, report: ChainReport) -> sync.SyncCase:
-        context = self.context
-        namespace = context.world.namespaces.get(view.es.key.namespace)
-        return sync.SyncCase(
-            view=view,
-            report=report,
-            policy=context.policy,
-            now=context.now,
-            namespace_mode=namespace.mode if namespace else NOT_READ,
-            namespace_deleting=namespace.deleting if namespace else False,
-            in_flight=len(self._in_flight),
-            other_recreate=next((str(k) for k in self._recreating if k != view.es.key), ""),
-            throttled_until=max((context.throttled.get(s.vault, 0.0) for _, s in view.resolved), default=0.0),
-        )
-
-    def _force_sync(self, decision: ForceSync, view: ChainView) -> None:
-        context, es = self.context, view.es
-        assert context.writer is not None
-        context.waits.add(es.key)
-        now = context.now
-        stamp = str(int(now))
-        if es.force_sync == stamp:
-            stamp = str(int(now) + 1)
-        attempt = SyncAttempt(stamp=stamp, at=now, seen=decision.seen, reason=decision.reason)
-        interval = es.refresh_interval if es.refresh_interval > 0 else None
-        tries = sync.tried(view.memory.tries, decision.tries_key, context.policy, now, longest=interval)
-        probe = decision.tries_key if decision.reason == "cause-gone" else view.memory.probe
-        self._set(es.key, replace(view.memory, sync=attempt, tries=tries, probe=probe))
-        context.reserve("chains")
-        try:
-            changed = context.writer.force_sync(es.key, uid=es.uid, stamp=stamp)
-        except (ApiProblem, Unreachable) as error:
-            context.step(Step.FORCE_SYNC, "failed", str(error))
-            if isinstance(error, Unreachable) and error.maybe_applied:
-                return  # perhaps written: looked for until the time is up
-            # ESO was not asked: no attempt of those after which it is left alone, and the next is due after the pause.
-            tries = replace(tries, count=tries.count - 1)
-            self._set(es.key, replace(context.chain_memory(es.key), sync=None, tries=tries))
-            context.world.dirty_chains.add(es.key)
-            if isinstance(error, ApiProblem) and error.code == 404:
-                context.world.drop("externalsecrets", es)  # gone meanwhile, perhaps with its namespace
-            else:
-                self._call_failed(es.key, f"force-sync of {es.key}", error)
-            return
-        self._calls_work(es.key)
-        self._set(es.key, replace(context.chain_memory(es.key), sync=replace(attempt, written=True)))
-        context.step(Step.FORCE_SYNC, "done")
-        context.tell(
-            SyncRequested, chain=es.key, reason=decision.reason, evidence=decision.evidence, attempt=tries.count
-        )
-        if not isinstance(changed, Malformed):
-            context.world.put("externalsecrets", changed)
-        context.timers.set(es.key, now + self._timeout())
-
-    def _verify_sync(self, view: ChainView) -> None:
-        context, es, attempt = self.context, view.es, view.memory.sync
-        if attempt is None:
-            return
-        now = context.now
-        context.waits.add(es.key)
-        if acknowledged(es, attempt.stamp):
-            if self.targets.read(es) is Known.LESS and now - attempt.at < self._timeout():
-                context.timers.set(es.key, now + 0.1)  # done when the Secret is there for us, too
-                return
-            self._synced(self.view(es.key) or view, attempt, now)
-            return
-        if not attempt.written and es.force_sync != attempt.stamp and now - attempt.at > 2:
-            # Reserved by a process that died before it wrote: nothing was done.
-            self._set(es.key, replace(view.memory, sync=None, tries=None))
-            return
-        timeout = self._timeout()
-        if now - attempt.at > timeout:
-            tries = view.memory.tries
-            if tries is not None:  # the pause begins now, not when the sync was asked for
-                tries = replace(tries, next_at=now + max(0.0, tries.next_at - attempt.at))
-            self._set(es.key, replace(view.memory, sync=None, tries=tries))
-            failed = (view.memory.cause or "unknown") if failed_since(es, attempt.at) else ""
-            context.step(Step.FORCE_SYNC, "failed" if failed else "timeout", failed)
-            context.tell(
-                SyncTimedOut, chain=es.key, seconds=now - attempt.at, failed=failed,
-                attempt=tries.count if tries else 1, next_at=tries.next_at if tries else now,
-            )  # fmt: skip
-            return
-        context.timers.set(es.key, attempt.at + timeout + 0.1)
-
-    def _synced(self, view: ChainView, attempt: SyncAttempt, now: float) -> None:
-        context, es, memory = self.context, view.es, view.memory
-        covered = {**memory.covered, **attempt.seen}
-        covered = {name: seen for name, seen in covered.items() if name in {str(s) for s in view.sources}}
-        pace = (*memory.pace, now - attempt.at)[-KEPT_PACE:]
-        self._set(es.key, replace(memory, sync=None, covered=covered, covered_at=attempt.at, pace=pace))
-        moved = history.moved_since(view.secret_memory, attempt.at) if view.secret_memory is not None else ()
-        context.tell(Synced, chain=es.key, seconds=now - attempt.at, moved=moved)
-        new = {key: s for key, s in view.sources.items() if attempt.seen.get(str(key)) == s.state.identity}
-        new = {key: s for key, s in new.items() if s.state.identity != memory.covered.get(str(key))}
-        if es.immutable and view.secret is not None:  # what is younger than the Secret could not be written into it
-            new = {key: s for key, s in new.items() if s.state.created < view.secret.created}
-        self._tell_arrived(view, new)
-        context.world.dirty_chains.add(es.key)
-
-    def _tell_arrived(self, view: ChainView, new: dict[SourceKey, SourceMemory]) -> None:
-        for key, source in new.items():
-            if source.witnessed and source.state.present:
-                seconds = max(0.0, self.context.now - source.state.created)
-                self.context.tell(Propagated, source=key, chain=view.es.key, stage="vault_to_secret", seconds=seconds)
-
-    def _timeout(self) -> float:
-        timing = self.context.policy.timing
-        pace = [seconds for key in self._in_flight for seconds in self.context.chain_memory(key).pace]
-        median = statistics.median(pace) if pace else 0.0
-        return max(timing.sync_timeout, timing.sync_timeout_medians * median)
-
-    # ------------------------------------------------------------------------------------------------- recreate
-
-    def _recreate(self, decision: Recreate, view: ChainView) -> None:
-        context, key = self.context, decision.chain
-        assert context.writer is not None
-        oldest = context.now - context.policy.timing.evidence_max_age
-        if not context.look_again(set(view.sources), oldest=oldest):
-            context.timers.set(key, context.now + 1)
-            context.waits.add(key)
-            return
-        created = view.secret.created if view.secret is not None else 0.0
-        attempt = RecreateAttempt(uid=decision.uid, at=context.now, created=created)
-        self._set(key, replace(view.memory, recreate=attempt))
-        context.reserve("chains")
-        try:
-            context.writer.delete_secret(decision.secret, uid=decision.uid, resource_version=decision.resource_version)
-        except (ApiProblem, Unreachable) as error:
-            context.step(Step.RECREATE, "failed", str(error))
-            if isinstance(error, Unreachable) and error.maybe_applied:
-                return
-            self._set(key, replace(context.chain_memory(key), recreate=None))
-            context.timers.set(key, context.now + context.policy.timing.retry_backoff)
-            self._call_failed(key, f"delete of Secret {decision.secret}", error)
-            return
-        self._calls_work(key)
-        self._set(key, replace(context.chain_memory(key), recreate=replace(attempt, state="deleted")))
-        context.step(Step.RECREATE, "done")
-        context.tell(SecretDeleted, chain=key, secret=decision.secret, evidence=decision.evidence)
-        context.timers.set(key, context.now + context.policy.timing.recreate_back)
-
-    def _verify_recreate(self, view: ChainView) -> None:
-        context, key, attempt = self.context, view.es.key, view.memory.recreate
-        if attempt is None:
-            return
-        now, secret = context.now, view.secret
-        place = ObjectKey(key.namespace, view.es.target)
-        context.waits.add(key)
-        if secret is not None and secret.uid != attempt.uid and not secret.deleting:
-            self._set(key, replace(view.memory, recreate=None))
-            context.tell(SecretBack, chain=key, secret=place, seconds=now - attempt.at)
-            younger = {name: s for name, s in view.sources.items() if s.state.created >= attempt.created}
-            self._tell_arrived(view, younger)
-            context.world.dirty_chains.add(key)
-        elif secret is not None and secret.uid == attempt.uid and attempt.state == "reserved" and now - attempt.at > 2:
-            self._set(key, replace(view.memory, recreate=None))  # died before the call: the Secret is as it was
-        elif now - attempt.at > context.policy.timing.recreate_back and attempt.state != "lost" and secret is None:
-            self._set(key, replace(view.memory, recreate=replace(attempt, state="lost")))
-            context.tell(SecretNotBack, chain=key, secret=place, seconds=now - attempt.at)
-        else:
-            context.timers.set(key, now + 1)
-
-    def _call_failed(self, key: ObjectKey, subject: str, error: ApiProblem | Unreachable) -> None:
-        if not isinstance(error, Conflict):
-            self._failing[key] = subject
-            self.context.troubles.subject(subject, trouble_of(error))
-
-    def _calls_work(self, key: ObjectKey) -> None:
-        """For a chain that has been written to, or on which nothing is due any more."""
-        subject = self._failing.pop(key, None)
-        if subject is not None:
-            self.context.troubles.subject(subject, None)
-
-    def _set(self, key: ObjectKey, memory: ChainMemory) -> None:
-        self.context.remember_chain(key, memory)
-        (self._in_flight.add if memory.sync is not None else self._in_flight.discard)(key)
-        (self._recreating.add if memory.recreate is not None else self._recreating.discard)(key)
 
 
 def _misses_keys(report: ChainReport) -> bool:

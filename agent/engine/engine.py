@@ -20,6 +20,7 @@ from agent.engine.asked import Asked, Questions
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.index import Index
+from agent.engine.ladder import Ladder
 from agent.engine.observe import ESO, no_eso, not_installed
 from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer, wanted_sources
@@ -41,8 +42,9 @@ class Engine:
         """``me``: who answers requests."""
         self.context, self.inbox = context, inbox
         self.chains = Chains(context)
+        self.ladder = Ladder(context, self.chains)
         self.workloads = Workloads(context, self.chains)
-        self.asked = Asked(context, self.chains, self.workloads, me)
+        self.asked = Asked(context, self.ladder, self.workloads, me)
         self.only: ObjectKey | None = None
         """The one chain to heal, with the workloads behind it; None: all."""
         self._sources: Index[SourceKey] = Index()
@@ -99,7 +101,7 @@ class Engine:
             world.dirty_chains.update(self._sources.of(source))
         observer.changed_sources.clear()
 
-        chains = world.dirty_chains | self.chains.in_flight()
+        chains = world.dirty_chains | self.ladder.in_flight()
         world.dirty_chains = set()
         touched: set[WorkloadKey] = set()
         for key in chains:
@@ -107,13 +109,13 @@ class Engine:
             touched |= self.chains.diagnose(key)
         self.workloads.storm.judged_anew()
         if self.acting:
-            for key in self._fairly(key for key in chains if self._meant(key) and self.chains.must_climb(key)):
+            for key in self._fairly(key for key in chains if self._meant(key) and self.ladder.must_climb(key)):
                 if context.stopping.is_set():
                     return
-                self.chains.climb(key)
+                self.ladder.climb(key)
             # Slots that have become free go round the namespaces, too.
-            for key in self._fairly(self.chains.queued)[: self.chains.free_slots()]:
-                self.chains.climb(key)
+            for key in self._fairly(self.ladder.queued)[: self.ladder.free_slots()]:
+                self.ladder.climb(key)
         busy = {k for k, heal in context.memory.heals.items() if heal.started or heal.batch or heal.halt}
         workloads = touched | world.dirty_workloads | busy
         world.dirty_workloads = set()
@@ -148,16 +150,13 @@ class Engine:
         context, world, memory = self.context, self.context.world, self.context.memory
         if world.troubles:
             return  # what cannot be seen now may still be there
-        gone_secrets = [k for k, known in memory.secrets.items() if not known.uid and not world.pods_of_secret(k)]
-        gone_sources = [k for k in memory.sources if k not in self._sources]
-        gone_chains = [k for k in memory.chains if k not in world.external_secrets]
-        for secret in gone_secrets:
+        for secret in [k for k, s in memory.secrets.items() if not s.uid and not world.pods_of_secret(k)]:
             del memory.secrets[secret]
             context.ledger.note("history", secret)
-        for source in gone_sources:
+        for source in [k for k in memory.sources if k not in self._sources]:
             del memory.sources[source]
             context.ledger.note("sources", source)
-        for chain in gone_chains:
+        for chain in [k for k in memory.chains if k not in world.external_secrets]:
             del memory.chains[chain]
             context.ledger.note("chains", chain)
         for workload in [k for k in memory.recycled if k not in world.workloads and not world.pods_of_workload(k)]:
@@ -181,7 +180,7 @@ class Engine:
     def unfinished(self) -> bool:
         """Something is under way, due soon, or not judged yet: one pass more may bring it further."""
         world = self.context.world
-        return bool(self.context.waits or self.chains.in_flight() or world.dirty_chains or world.dirty_workloads)
+        return bool(self.context.waits or self.ladder.in_flight() or world.dirty_chains or world.dirty_workloads)
 
     def next_wake(self) -> float | None:
         """When something is due though nothing happens (API server's clock)."""
@@ -248,7 +247,7 @@ class Engine:
         context, view = self.context, answer.view
         subject = f"vault {SourceKey(view.host, '').vault_name}"
         before = context.world.vaults.get(view.host)
-        context.observer.sweep(view, answer.wanted, lambda key: answer.versions.get(key.name))
+        context.observer.sweep(view, answer.wanted, lambda key: answer.versions.get(key.name), context.looked)
         if answer.blocked_seconds:
             context.throttled[view.host] = context.now + answer.blocked_seconds
         seen = context.looked if view.trouble is None else context.asked

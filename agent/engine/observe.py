@@ -6,7 +6,7 @@ taken in only when the vaults have answered: `pending` holds such lists back unt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -70,8 +70,13 @@ class Observer:
             case Recovered():
                 self.world.set_trouble(scope.resource, scope.namespace, None)
 
-    def sweep(self, view: VaultView, wanted: frozenset[str], versions: Versions) -> None:
-        """One vault's answer. ``versions`` asks for a secret's version list (None: it could not be had)."""
+    def sweep(
+        self, view: VaultView, wanted: frozenset[str], versions: Versions, looked: Mapping[SourceKey, float]
+    ) -> None:
+        """One vault's answer. ``versions`` asks for a secret's version list (None: it could not be had).
+
+        ``looked``: when the answer before it was asked for.
+        """
         self.world.put_vault(view)
         if view.trouble is not None:
             return
@@ -79,7 +84,7 @@ class Observer:
             key = SourceKey(view.host, name)
             state = view.sources.get(name) or SourceState(present=False)
             known = self.memory.sources.get(key)
-            seen = sources.look(known, state, at=view.answered_at)
+            seen = sources.look(known, state, at=view.answered_at, before=looked.get(key, 0.0))
             if seen is known:
                 continue
             if known is not None and state.present and state.identity != known.state.identity:

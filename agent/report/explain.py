@@ -59,6 +59,6 @@ def gather(
         es=told_es(view, full, namespace.mode if namespace else ""),
         secret=told_secret(view, full, policy),
         workloads=workloads,
-        next=sync_step(view, report, engine.chains.decision(key), engine.chains.refusals(key)),
+        next=sync_step(view, report, engine.ladder.decision(key), engine.ladder.refusals(key)),
         findings=tuple(engine.chains.findings.get(key, {}).values()),
     )

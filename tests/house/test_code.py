@@ -27,7 +27,6 @@ LONGEST_OF_TESTS = 500
 """Tables of cases are long without being hard to read."""
 MAY_BE_LONGER = {
     "agent/model.py": 500,
-    "agent/engine/chains.py": 500,
     "agent/engine/workloads.py": 520,
     "agent/engine/world.py": 400,
     "agent/loop.py": 400,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.scenario import Scenario
 from support.told import findings, healed, propagated, refusals, sample, stages
 from support.worlds import at_rest, watching
@@ -82,6 +83,61 @@ def test_s05_nothing_is_deleted_where_the_policy_does_not_allow_it() -> None:
         assert s.writes() == [FORCE_SYNC]
         assert refusals(agent) == [("recreate", "step-not-allowed")]
         assert findings(agent) == [("vault", "stale"), ("secret", "stuck")]
+        assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}
+
+
+@pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
+def test_s05_many_stuck_secrets_are_recreated_one_after_the_other(once: bool) -> None:
+    """Each waits for the one before it, and goes as soon as that is back: in `run`, and in one `once`."""
+    names = [f"frozen-{number}" for number in range(5)]
+    with Scenario() as s:
+        chains = [b.external_secret(name, NS, {"API_KEY": "api-key"}, target={"immutable": True}) for name in names]
+        at_rest(s, {"prod-kv/api-key": "value-one"}, [b.secret_store("prod-kv", NS), *chains], [], NS)
+        s.policy(sync=RECREATE)
+        if not once:
+            watching(s)
+            s.rotate("prod-kv", "api-key", "value-two")
+            s.wait(lambda: all(s.secret(NS, name) == {"API_KEY": b"value-two"} for name in names), why="all are anew")
+        else:
+            assert s.once().code == 0
+            s.rotate("prod-kv", "api-key", "value-two")
+            assert s.once("--deadline", "60s").code == 0
+        deleted = [where for verb, resource, _, where in s.writes() if (verb, resource) == ("delete", "secrets")]
+        assert sorted(deleted) == [f"{NS}/{name}" for name in names]
+        assert all(s.secret(NS, name) == {"API_KEY": b"value-two"} for name in names)
+
+
+def test_s05_versions_that_follow_one_another_within_the_margin_of_the_clocks_are_told_apart() -> None:
+    """A Secret written anew is asked about at once: what the vault gets 10 s later is not in it, and it goes again."""
+    with Scenario(Options(nodes=("node-1", "node-2", "node-3", "node-4"))) as s:
+        frozen(s, 2, one_per_node=True)
+        s.policy(sync=RECREATE, margins={"vault": "30s"})
+        agent = watching(s)
+        s.rotate("prod-kv", "api-key", "value-two")
+        s.wait(lambda: s.secret(NS, "app-secrets") == {"API_KEY": b"value-two"}, why="the Secret is written anew")
+        s.cycles(agent, 10)  # three seconds
+        s.rotate("prod-kv", "api-key", "value-three")
+        s.wait(lambda: s.all_hold(NS, "backend", "app-secrets", "API_KEY", "value-three"), 60, why="healed")
+
+        assert s.writes().count(DELETE) == 2
+
+
+def test_s05_what_came_at_the_moment_at_which_the_secret_was_made_is_not_known_and_nothing_is_deleted() -> None:
+    """With no answer of the vault from in between, a Secret and a version of one moment may belong together or not."""
+    with Scenario() as s:
+        frozen(s, 1, one_per_node=False)
+        s.policy(sync=RECREATE, margins={"vault": "30s"})
+        assert s.once().code == 0
+        s.run(s.sandbox.admin.delete(SECRETS, NS, "app-secrets"))
+        s.wait(lambda: s.secret(NS, "app-secrets"), why="ESO has written it anew")
+        s.advance(8)
+        s.rotate("prod-kv", "api-key", "value-two")
+
+        assert "cannot be judged" in s.once().err
+        assert s.writes() == [FORCE_SYNC]
+        told = s.explain(f"{NS}/app-secrets", "-o", "json").out
+        assert "target.immutable keeps it as it was made" in told
+        assert '"secret": "unknown"' in told
         assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}
 
 

@@ -108,6 +108,7 @@ class Timeline:
         # the agent
         self.memory = Memory()
         self.observer: Observer | None = None
+        self._looked: dict[SourceKey, float] = {}
         self.watching = False
         self.pending = False
         self.listed_at = 0.0
@@ -287,6 +288,7 @@ class Timeline:
         if self.observer is None:
             self.memory = as_read_back(self.saved)
             self.observer = Observer(World(), self.memory, on_malformed=lambda _: None)
+            self._looked = {}
             self.list()
 
     def list(self) -> None:
@@ -315,7 +317,9 @@ class Timeline:
         self.now += 0.05
         states = {source.name: self._state(key) for key, source in SOURCES.items() if key in self.versions}
         view = VaultView(host=HOST, asked_at=asked, answered_at=self.now, sources=states)
-        self.observer.sweep(view, frozenset(source.name for source in SOURCES.values()), self._version_list)
+        wanted = frozenset(source.name for source in SOURCES.values())
+        self.observer.sweep(view, wanted, self._version_list, self._looked)
+        self._looked = dict.fromkeys(SOURCES.values(), asked)
         if self.pending and self.watching:
             self.pending = False
             self.observer.settle(self.policy)
