@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.diagnose.view import ChainReport, ChainView
-from agent.memory import HealMemory
 from agent.model import Budget, Refusal, State, Step, WorkloadKey
 from agent.plan import gates
 from agent.plan.decisions import (
@@ -119,10 +118,13 @@ def _recycling(case: RecycleCase) -> str:
 
 
 def _budgets(case: RecycleCase, budgets: Sequence[Budget]) -> tuple[Refusal, ...]:
-    """The PodDisruptionBudgets that would make the API server refuse the first eviction."""
+    """The PodDisruptionBudgets that would make the API server refuse the first eviction, unless it has just done so."""
+    told = gates.gate_budget(case)
+    if told is not None and told.reason == "pod-disruption-budget":
+        return ()
     pods = [pod.pod for pod in case.stale]
     found = [b for b in budgets if pods and any(b.covers(pod) for pod in pods) and b.allowed < 1]
-    return tuple(_budget(case.key, budget) for budget in found if not _already(case.heal, budget))
+    return tuple(_budget(case.key, budget) for budget in found)
 
 
 def _budget(workload: WorkloadKey, budget: Budget) -> Refusal:
@@ -131,7 +133,3 @@ def _budget(workload: WorkloadKey, budget: Budget) -> Refusal:
         f" ({budget.healthy} of {budget.expected} pods healthy, {budget.desired} needed)"
     )
     return Refusal(step=Step.RECYCLE, reason="pod-disruption-budget", detail=detail, workload=workload)
-
-
-def _already(heal: HealMemory | None, budget: Budget) -> bool:
-    return heal is not None and budget.key.name in heal.blocked_detail

@@ -93,7 +93,10 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
 
 
 def test_s17_who_comes_after_asks_again_what_only_a_person_could_end() -> None:
-    """The agent is started anew while a budget that can never give way is in force; when it is lowered, it is seen."""
+    """The agent is started anew while a budget that can never give way is in force; when it is lowered, it is seen.
+
+    `explain` names it meanwhile, also when the last refusal is long over.
+    """
     with Scenario() as s:
         _world(s, b.budget("backend-budget", NS, "backend", minAvailable=3))
         s.policy()
@@ -102,6 +105,9 @@ def test_s17_who_comes_after_asks_again_what_only_a_person_could_end() -> None:
         agent.until(reason="pod-disruption-budget", workload="backend")
         s.cycles(agent, 1)
         assert agent.stop().code == 0
+        s.hasten(11)
+        told = s.explain(f"{NS}/app-secrets").out
+        assert "pod-disruption-budget" in told  # long after the refusal, the budget still stands in the way
 
         agent = watching(s)
         assert agent.until(reason="pod-disruption-budget", workload="backend")["level"] == "warning"
