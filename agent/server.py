@@ -47,8 +47,8 @@ class Health:
     ``interval`` (seconds) may be set anew when the policy changes; ``monotonic`` is the clock's.
     """
 
-    def __init__(self, interval: float, monotonic: Callable[[], float]) -> None:
-        self.interval = interval
+    def __init__(self, interval: float, monotonic: Callable[[], float], intervals: int = 3) -> None:
+        self.interval, self.intervals = interval, intervals
         self._monotonic = monotonic
         self._begun = monotonic()
         self._ended: float | None = None
@@ -58,13 +58,13 @@ class Health:
         self._ended = monotonic
 
     def unhealthy(self) -> str:
-        """Why the process should be restarted: no comparison has ended for three intervals. Empty: it should not."""
+        """Why the process should be restarted: no comparison has ended for some intervals. Empty: it is well."""
         since = self._begun if self._ended is None else self._ended
         silent = self._monotonic() - since
-        if silent <= 3 * self.interval:
+        if silent <= self.intervals * self.interval:
             return ""
         what = "no comparison has ended yet" if self._ended is None else "no comparison has ended"
-        return f"{what} for {silent:.0f} s, three intervals are {3 * self.interval:.0f} s"
+        return f"{what} for {silent:.0f} s, {self.intervals} intervals are {self.intervals * self.interval:.0f} s"
 
     def unready(self) -> str:
         """Why there is nothing to serve yet: the first comparison is not over. Empty: it is."""

@@ -70,7 +70,8 @@ class Started:
         from agent.server import Health, Server  # a tenth of a second and of the memory, for this command alone
 
         maker, given = self._maker(), self.arguments
-        health = Health(maker.policy.current.interval, self.clock.monotonic)
+        now = maker.policy.current
+        health = Health(now.interval, self.clock.monotonic, now.timing.health_intervals)
         try:
             certificate = Certificate(given.tls_cert, given.tls_key) if given.tls_cert is not None else None
             token = Token(given.metrics_token_file) if given.metrics_token_file is not None else None
@@ -83,7 +84,8 @@ class Started:
         structlog.get_logger().info(f"listening on {host}:{bound}", port=bound)
 
         def ended(monotonic: float) -> None:
-            health.interval = maker.policy.current.interval
+            now = maker.policy.current
+            health.interval, health.intervals = now.interval, now.timing.health_intervals
             health.cycle_ended(monotonic)
 
         ProcessCollector(registry=self.registry)

@@ -123,6 +123,7 @@ class Sweepers:
         if sweeper is None:
             rates = [rule.requests_per_second for rule in self.policy.vaults if rule.host == host]
             client = self._make(host, rates[0] if rates else 20.0)
+            client.version_pages = self.policy.reading.vault_version_pages
             sweeper = self._by_host[host] = Sweeper(client, self._sink, self._clock)
             sweeper.learn({key.name: known.state for key, known in self.known.items() if key.vault == host})
         return sweeper

@@ -79,16 +79,8 @@ class Timing(Section):
         default=2.0,
         description="How long a change made elsewhere must last before it is healed: ESO undoes most by itself.",
     )
-    child_acknowledgement: Duration = Field(
-        default=10.0,
-        description="Time a ClusterExternalSecret's child may take to show its sync in the Secret; then it is unknown.",
-    )
     recreate_back: Span = Field(
         default=30.0, description="A recreated Secret not back in this time is a page, and stops every other recreate."
-    )
-    history_gap_slack: Span = Field(
-        default=1.0,
-        description="Added to the last write seen after a gap in watching: the API server's times are whole seconds.",
     )
     sub_path_lag: Duration = Field(
         default=120.0,

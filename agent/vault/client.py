@@ -21,8 +21,6 @@ __all__ = ["FOREVER", "VaultClient", "Version"]
 
 PAGE = 25
 """Secrets, or versions, that the service puts on one page at most."""
-VERSION_PAGES = 8
-"""Secrets with 20,000 versions exist, in no promised order; beyond so many pages their versions stay unnamed."""
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _HOST = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _VERSIONS_SECONDS = 30.0
@@ -64,6 +62,8 @@ class VaultClient:
             requests_per_second=requests_per_second,
             on_request=on_request,
         )
+        self.version_pages = 8
+        """Secrets with 20,000 versions exist, in no promised order; beyond so many pages they stay unnamed."""
         self._pages = 0
         """Pages of the whole list, as far as it was ever read."""
         self._deep: dict[str, int] = {}
@@ -117,7 +117,7 @@ class VaultClient:
         )  # fmt: skip
 
     def versions(self, name: str, deadline: float | None = None) -> tuple[Version, ...] | Trouble:
-        """All versions of one secret, newest first; empty if it does not exist. At most 8 pages, else a Trouble.
+        """All versions of one secret, newest first; empty if it does not exist; beyond ``version_pages`` a Trouble.
 
         ``deadline`` is a moment of ``clock.monotonic``; 30 s from now where None.
         """
@@ -127,7 +127,8 @@ class VaultClient:
         except (Failed, BadPage) as error:
             return _trouble(error)
         if found is None:
-            return Trouble(cause="too-many-versions", detail=f"{name} has more than {VERSION_PAGES * PAGE} versions")
+            most = self.version_pages * PAGE
+            return Trouble(cause="too-many-versions", detail=f"{name} has more than {most} versions")
         return tuple(version for version, _ in found)
 
     def _read(self, wanted: frozenset[str], deadline: float) -> dict[str, SourceState]:
@@ -135,7 +136,7 @@ class VaultClient:
         if not wanted:
             return {}
         by_name = sum(self._deep.get(name, 1) for name in wanted)
-        if any(self._deep.get(name, 0) > VERSION_PAGES for name in wanted):
+        if any(self._deep.get(name, 0) > self.version_pages for name in wanted):
             by_name = self._max_pages + 1
         if self._pages <= by_name:
             listed = self._list(wanted, deadline, give_up_after=by_name)
@@ -198,7 +199,7 @@ class VaultClient:
         found: list[tuple[Version, SourceState]] = []
         seen: set[str] = set()
         url = f"{collection}?maxresults=25"
-        for pages in range(1, VERSION_PAGES + 1):
+        for pages in range(1, self.version_pages + 1):
             try:
                 page = Page(self._pipe.get("versions", url, deadline), self.host)
             except Failed as failed:
@@ -210,7 +211,7 @@ class VaultClient:
                 self._note_depth(name, pages)
                 return sorted(found, key=lambda each: each[0].created, reverse=True)
             url = follow(page.next_link, self.host, collection, seen)
-        self._note_depth(name, VERSION_PAGES + 1)
+        self._note_depth(name, self.version_pages + 1)
         return None
 
     def _note_depth(self, name: str, pages: int) -> None:

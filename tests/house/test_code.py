@@ -9,6 +9,10 @@ import tomllib
 from pathlib import Path
 
 from house.sources import called, imported, modules, parsed, text
+from pydantic import BaseModel
+
+from agent.policy import Policy
+from agent.policy.fields import Section
 
 REAL_TIME = re.compile(
     r"(time\.(time|monotonic|perf_counter|process_time)(_ns)?|time\.sleep|(datetime\.)?datetime\.(now|utcnow|today)"
@@ -92,6 +96,25 @@ def test_exceptions_are_still_needed() -> None:
         for name in MAY_KNOW_REAL_TIME
         if name not in there or not any(REAL_TIME.fullmatch(call) for _, call, _ in called(there[name]))
     ]
+    assert idle == []
+
+
+def test_each_field_of_the_policy_is_read_by_somebody() -> None:
+    """A number that can be set and moves nothing would be a promise that is not kept."""
+    read = {
+        node.attr
+        for path in modules("agent")
+        if path.parts[:2] != ("agent", "sandbox")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute)
+    }
+    assert issubclass(Policy, Section)
+    sections: list[type[BaseModel]] = [Section]
+    idle = []
+    while sections:
+        section = sections.pop()
+        sections += section.__subclasses__()
+        idle += [f"{section.__name__}.{name}" for name in section.model_fields if name not in read]
     assert idle == []
 
 

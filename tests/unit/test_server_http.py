@@ -51,11 +51,11 @@ def test_healthy_while_comparisons_end_within_three_intervals(running: Running) 
     running.time.now += 1
     answer = running.ask("/healthz")
     assert answer.status == 503
-    assert answer.read() == b"no comparison has ended yet for 181 s, three intervals are 180 s\n"
+    assert answer.read() == b"no comparison has ended yet for 181 s, 3 intervals are 180 s\n"
     running.health.cycle_ended(running.time.now)
     assert running.ask("/healthz").status == 200
     running.time.now += 181
-    assert running.ask("/healthz").read() == b"no comparison has ended for 181 s, three intervals are 180 s\n"
+    assert running.ask("/healthz").read() == b"no comparison has ended for 181 s, 3 intervals are 180 s\n"
 
 
 def test_a_longer_interval_of_a_new_policy_counts_at_once(running: Running) -> None:
