@@ -53,6 +53,10 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 """(cause, what it means, its mark in ESO's words), first match wins. SecretDisabled comes inside a 403."""
 
 
+_SEEN_ALIKE = frozenset({"access-denied", "unreachable", "throttled", "store"})
+"""What keeps us from looking, and as a rule ESO too."""
+
+
 def seen_by_us(view: ChainView) -> Trouble | None:
     """The cause as far as our own look at the vaults shows it for sure."""
     for key, source in view.sources.items():
@@ -71,9 +75,9 @@ def classify(messages: Iterable[str], view: ChainView) -> Trouble:
         for cause, meaning, pattern in _PATTERNS:
             if pattern.search(message):
                 return _confirmed(Trouble(cause=cause, detail=meaning + _details(cause, message)), view)
-    denied = next((blind for blind in view.blind if blind.cause in ("access-denied", "unreachable", "throttled")), None)
-    if denied is not None:
-        return Trouble(cause=denied.cause, detail=f"ESO's words do not tell; we see: {denied.detail}")
+    ours = next((blind for blind in view.blind if blind.cause in _SEEN_ALIKE), None)
+    if ours is not None:
+        return Trouble(cause=ours.cause, detail=f"ESO's words do not tell; we see: {ours.detail}")
     return Trouble(cause="unknown", detail=f"ESO says {view.es.ready_reason}, and no Event tells why")
 
 
@@ -85,7 +89,10 @@ def _details(cause: str, message: str) -> str:
 
 
 def _confirmed(trouble: Trouble, view: ChainView) -> Trouble:
-    """Say whether our own look contradicts the words of an Event."""
+    """Say whether our own look contradicts the words of an Event, or tells more."""
+    store = next((blind.detail for blind in view.blind if blind.cause == trouble.cause == "store"), "")
+    if store:
+        return Trouble(cause=trouble.cause, detail=f"{trouble.detail}: {store}")
     if trouble.cause in ("not-found", "disabled") and view.sources and not view.blind:
         return Trouble(
             cause=trouble.cause, detail=f"{trouble.detail}; by our own look every secret is there and enabled now"

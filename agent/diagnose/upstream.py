@@ -94,6 +94,7 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
         since = es.spec_changed or es.created
         applied = es.synced_generation if es.synced_generation is not None else "none"
         text = f"generation {es.generation} of the spec is not synced yet (synced: {applied})"
+        text += "".join(f"; {blind.detail}" for blind in view.blind[:1] if blind.cause == "store")
         return State.STALE, [_finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
     stale = list(_stale_sources(view, policy))
     gone = [_gone(view, key, source) for key, source in view.sources.items() if not source.state.present]

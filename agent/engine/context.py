@@ -92,7 +92,7 @@ class Context:
         self.leading = leading  # asked right before whatever disrupts
         self.stopping = stopping  # set: finish the step in hand, begin no other
         self.acknowledged: Acknowledgement | None = None  # of a storm; may have run out
-        self.cycle = 0
+        self.cycle = 1
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
         self.troubles = Troubles(self.tell)
         self._emit, self._ask_vault = emit, ask_vault
