@@ -75,7 +75,8 @@ def workload_finding(
     more = f" (and {len(those) - 1} more)" if len(those) > 1 else ""
     text = f"{first.pod.name} container {first.container}: {first.evidence}{more}"
     return Finding(
-        chain=report.chain, link=Link.CONTAINER, kind=kind, since=since, evidence=text, workload=workload,
+        chain=report.chain, link=Link.CONTAINER, kind=kind, evidence=text, workload=workload,
+        since=since if kind is not Kind.SUSPECT else 0.0,  # that is not kept: after a first look there are thousands
         sources=tuple(dict.fromkeys(source for verdict in those for source, _ in verdict.versions)),
     )  # fmt: skip
 

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent import mapping
-from agent.diagnose import elsewhere, frozen
+from agent.diagnose import elsewhere, frozen, lifecycle
 from agent.diagnose.acknowledgement import spec_applied
+from agent.diagnose.found import finding
 from agent.diagnose.remedies import REMEDIES
-from agent.diagnose.sources import newest_enabled
 from agent.diagnose.view import MANY_RIVALS, ChainView, Upstream
 from agent.memory import SourceMemory
 from agent.model import ExternalSecret, Finding, Kind, Link, SourceKey, State
 from agent.policy import Policy
-from agent.times import ago, stamp
+from agent.times import stamp
 
 
 def judge(view: ChainView, policy: Policy, now: float) -> Upstream:
     """The state of the two upper links, with a finding for all that is not as it should be."""
     es = view.es
     if why := exclusion(view):
-        return _alike(State.EXCLUDED, _finding(view, Link.VAULT, Kind.EXCLUDED, now, why))
+        return _alike(State.EXCLUDED, finding(view, Link.VAULT, Kind.EXCLUDED, 0.0, why))
     if view.push_trouble is not None:
         text = f"whether a PushSecret writes its Secret to a vault is not known: {view.push_trouble.detail}"
-        return _alike(State.UNKNOWN, _finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=view.push_trouble.cause))
+        return _alike(State.UNKNOWN, finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=view.push_trouble.cause))
     if why := pinning(es):
-        return _alike(State.PINNED, _finding(view, Link.VAULT, Kind.PINNED, now, why))
+        return _alike(State.PINNED, finding(view, Link.VAULT, Kind.PINNED, 0.0, why))
     vault_state, vault_findings = _vault_link(view, policy, now)
     secret_state, secret_findings, wake = _secret_link(view, policy, now)
-    notes = _lifecycle(view, policy, now)
+    notes = lifecycle.notes(view, policy, now)
     return Upstream(
         vault=vault_state, secret=secret_state, findings=(*vault_findings, *secret_findings, *notes), wake_at=wake
     )
@@ -85,17 +85,17 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
         text = f"ESO fails to sync since {stamp(since)}: {detail}"
         if es.refresh_time is not None:
             text += f"; last good sync {stamp(es.refresh_time)}"
-        finding = _finding(
+        failed = finding(
             view, Link.VAULT, Kind.SYNC_FAILED, since, text,
             cause=cause, remedy=REMEDIES.get(cause, ""), sources=_behind_failure(view),
         )  # fmt: skip
-        return State.STALE, [finding]
+        return State.STALE, [failed]
     if not spec_applied(es):
         since = es.spec_changed or es.created
         applied = es.synced_generation if es.synced_generation is not None else "none"
         text = f"generation {es.generation} of the spec is not synced yet (synced: {applied})"
         text += "".join(f"; {blind.detail}" for blind in view.blind[:1] if blind.cause == "store")
-        return State.STALE, [_finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
+        return State.STALE, [finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
     stale = list(_stale_sources(view, policy))
     gone = [_gone(view, key, source) for key, source in view.sources.items() if not source.state.present]
     disabled = [key for key, source in view.sources.items() if source.state.present and not source.state.enabled]
@@ -109,9 +109,9 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
             return State.UNKNOWN, []  # the answer is on its way
         trouble = told[0]
         text = "; ".join(dict.fromkeys(blind.detail for blind in told))
-        return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=trouble.cause)]
+        return State.UNKNOWN, [finding(view, Link.VAULT, Kind.UNKNOWN, now, text, cause=trouble.cause)]
     if es.unsupported:
-        return State.UNKNOWN, [_finding(view, Link.VAULT, Kind.UNKNOWN, now, es.unsupported, cause="unsupported")]
+        return State.UNKNOWN, [finding(view, Link.VAULT, Kind.UNKNOWN, now, es.unsupported, cause="unsupported")]
     return (State.UNKNOWN if disabled else State.FRESH), []
 
 
@@ -135,12 +135,12 @@ def _stale(view: ChainView, stale: list[tuple[SourceKey, SourceMemory]]) -> Find
     refreshed = view.es.refresh_time
     last = f"ESO's last good sync began {stamp(refreshed)}" if refreshed is not None else "ESO has never synced"
     since = min(source.event_at for _, source in stale)
-    return _finding(view, Link.VAULT, Kind.STALE, since, f"{said}; {last}", sources=tuple(key for key, _ in stale))
+    return finding(view, Link.VAULT, Kind.STALE, since, f"{said}; {last}", sources=tuple(key for key, _ in stale))
 
 
 def _gone(view: ChainView, key: SourceKey, source: SourceMemory) -> Finding:
     text = f"{key} is not in the vault (never created, misspelt, or soft-deleted); the next sync of ESO will fail"
-    return _finding(
+    return finding(
         view, Link.VAULT, Kind.SYNC_FAILED, source.event_at, text,
         cause="not-found", remedy=REMEDIES["not-found"], sources=(key,),
     )  # fmt: skip
@@ -149,18 +149,18 @@ def _gone(view: ChainView, key: SourceKey, source: SourceMemory) -> Finding:
 def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, list[Finding], float | None]:
     es, secret = view.es, view.secret
     if view.secret_trouble is not None:
-        finding = _finding(
+        unread = finding(
             view, Link.SECRET, Kind.UNKNOWN, now, view.secret_trouble.detail, cause=view.secret_trouble.cause
         )
-        return State.UNKNOWN, [finding], None
+        return State.UNKNOWN, [unread], None
     name = f"Secret {es.key.namespace}/{es.target}"
     if (attempt := view.memory.recreate) is not None and attempt.state != "lost" and secret is None:
         text = f"{name} was deleted {stamp(attempt.at)} for ESO to write it anew, and is not back yet"
-        return State.STALE, [_finding(view, Link.SECRET, Kind.STUCK, now, text)], None
+        return State.STALE, [finding(view, Link.SECRET, Kind.STUCK, now, text)], None
     if secret is None or secret.deleting:
         text = f"{name} {'is being deleted' if secret else 'is not there'}"
         cause = NOT_BACK if attempt is not None and attempt.state == "lost" else ""
-        return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_SECRET, now, text, cause=cause)], None
+        return State.STALE, [finding(view, Link.SECRET, Kind.MISSING_SECRET, now, text, cause=cause)], None
     conflict = _conflict(view, now)
     if conflict is not None:
         return State.UNKNOWN, [conflict], None
@@ -171,10 +171,10 @@ def _secret_link(view: ChainView, policy: Policy, now: float) -> tuple[State, li
         return State.STALE, [by_hand], None
     if secret.hash_fits is False:
         text = f"{name} is not as ESO wrote it: its data does not fit ESO's data-hash annotation"
-        return State.STALE, [_finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, now, text)], None
+        return State.STALE, [finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, now, text)], None
     if missing:
         text = f"{name} lacks {', '.join(missing)}"
-        return State.STALE, [_finding(view, Link.SECRET, Kind.MISSING_KEY, now, text)], None
+        return State.STALE, [finding(view, Link.SECRET, Kind.MISSING_KEY, now, text)], None
     if (found := _frozen(view, policy, now)) is not None:
         return found[0], [found[1]], None
     return _changed_elsewhere(view, policy, now)
@@ -196,7 +196,7 @@ def _changed_elsewhere(view: ChainView, policy: Policy, now: float) -> tuple[Sta
         f"Secret {secret.key} was changed at {stamp(wrote)} by {', '.join(secret.foreign_writers)},"
         f" later than ESO's last good sync ({stamp(refreshed) if refreshed else 'never'})"
     )
-    return State.STALE, [_finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, wrote, text)], None
+    return State.STALE, [finding(view, Link.SECRET, Kind.CHANGED_ELSEWHERE, wrote, text)], None
 
 
 def _frozen(view: ChainView, policy: Policy, now: float) -> tuple[State, Finding] | None:
@@ -217,11 +217,11 @@ def _frozen(view: ChainView, policy: Policy, now: float) -> tuple[State, Finding
     if wrong is found[None]:
         text = f"whether it holds the newest version is not known, for target.immutable keeps it as it was made: {made}"
         cause = "immutable-in-doubt"
-        doubt = _finding(view, Link.SECRET, Kind.UNKNOWN, now, text, cause=cause, remedy=REMEDIES[cause], sources=keys)
+        doubt = finding(view, Link.SECRET, Kind.UNKNOWN, now, text, cause=cause, remedy=REMEDIES[cause], sources=keys)
         return State.UNKNOWN, doubt
     text = f"Ready=True, but target.immutable keeps ESO from writing: {made}"
     since = min(source.event_at for _, source in wrong)
-    return State.STALE, _finding(view, Link.SECRET, Kind.STUCK, since, text, sources=keys, remedy=REMEDIES["stuck"])
+    return State.STALE, finding(view, Link.SECRET, Kind.STUCK, since, text, sources=keys, remedy=REMEDIES["stuck"])
 
 
 def _needs_hand(view: ChainView, now: float) -> Finding | None:
@@ -241,7 +241,7 @@ def _needs_hand(view: ChainView, now: float) -> Finding | None:
         remedy = (
             f"mend first what keeps ESO from writing it ({why}); if it were deleted now, nothing would bring it back"
         )
-    return _finding(view, Link.SECRET, Kind.STUCK_NEEDS_HAND, now, text, remedy=remedy)
+    return finding(view, Link.SECRET, Kind.STUCK_NEEDS_HAND, now, text, remedy=remedy)
 
 
 def _not_written_again(view: ChainView) -> str:
@@ -256,63 +256,17 @@ def _not_written_again(view: ChainView) -> str:
 def _conflict(view: ChainView, now: float) -> Finding | None:
     if len(view.rivals) > MANY_RIVALS:
         text = f"more than {MANY_RIVALS} other ExternalSecrets write Secret {view.es.target}; give each its own"
-        return _finding(view, Link.SECRET, Kind.CONFLICT, now, text)
+        return finding(view, Link.SECRET, Kind.CONFLICT, now, text)
     mine = mapping.expected_keys(view.es) or frozenset()
     for rival, keys in view.rivals:
         if shared := sorted(mine & keys):
             text = f"{rival} claims the same keys of Secret {view.es.target}: {', '.join(shared)}"
-            return _finding(view, Link.SECRET, Kind.CONFLICT, now, text)
+            return finding(view, Link.SECRET, Kind.CONFLICT, now, text)
     return None
-
-
-def _lifecycle(view: ChainView, policy: Policy, now: float) -> list[Finding]:
-    notes = []
-    for key, source in view.sources.items():
-        state = source.state
-        if not state.present:
-            continue
-        if not state.enabled:
-            enabled = newest_enabled(source)
-            rest = f"the newest enabled one is of {stamp(enabled.created)}" if enabled else "no enabled one is known"
-            text = f"the newest version of {key}, of {stamp(state.created)}, is disabled; {rest}"
-            notes.append(
-                _finding(
-                    view, Link.VAULT, Kind.DISABLED, source.event_at, text, sources=(key,), remedy=REMEDIES["disabled"]
-                )
-            )
-        elif state.not_before is not None and state.not_before > now:
-            text = f"{key} is not valid before {stamp(state.not_before)}"
-            notes.append(_finding(view, Link.VAULT, Kind.NOT_YET_VALID, state.created, text, sources=(key,)))
-        elif state.expires is not None and state.expires <= now:
-            text = f"{key} expired {stamp(state.expires)} ({ago(now - state.expires)} ago)"
-            notes.append(_finding(view, Link.VAULT, Kind.EXPIRED, state.expires, text, sources=(key,)))
-        elif state.expires is not None and state.expires - now < policy.report.expiry_horizon:
-            text = f"{key} expires {stamp(state.expires)} (in {ago(state.expires - now)})"
-            notes.append(_finding(view, Link.VAULT, Kind.EXPIRING, state.created, text, sources=(key,)))
-    return notes
 
 
 def _alike(state: State, finding: Finding) -> Upstream:
     return Upstream(vault=state, secret=state, findings=(finding,))
-
-
-def _finding(
-    view: ChainView,
-    link: Link,
-    kind: Kind,
-    since: float,
-    evidence: str,
-    *,
-    cause: str = "",
-    remedy: str = "",
-    sources: tuple[SourceKey, ...] = (),
-) -> Finding:
-    # The first time at which we found it stays, so that a finding's age survives restarts and repeated looks.
-    known = view.memory.since.get(kind.value)
-    return Finding(
-        chain=view.es.key, link=link, kind=kind, since=min(since, known) if known else since,
-        evidence=evidence, cause=cause, remedy=remedy, sources=sources,
-    )  # fmt: skip
 
 
 NOT_BACK = "not-back"
