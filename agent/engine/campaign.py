@@ -103,14 +103,20 @@ def goes_before(other: WorkloadKey, key: WorkloadKey, memory: Memory) -> bool:
 
 
 def must_wait(
-    key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, refused: Callable[[WorkloadKey], bool]
+    key: WorkloadKey,
+    sources: tuple[SourceKey, ...],
+    memory: Memory,
+    begun: Iterable[WorkloadKey],
+    refused: Callable[[WorkloadKey], bool],
 ) -> str:
     """Why this workload waits for another one that tries the same version first; empty: it need not.
 
-    ``refused``: whether the next step of another one is, so that it tries nothing however long it is waited for.
+    ``begun``: those whose heal has, which alone are waited for; ``refused``: whether the next step of another one is,
+    so that it tries nothing however long it is waited for.
     """
-    for other, heal in memory.heals.items():
-        if other == key or not set(heal.sources) & set(sources):
+    for other in begun:
+        heal = memory.heals[other]
+        if other == key or not any(source in sources for source in heal.sources):
             continue
         shared = ", ".join(str(source) for source in sorted(set(heal.sources) & set(sources)))
         if heal.halt is not None and heal.halt.reason == "canary-failed":

@@ -94,6 +94,8 @@ class Context:
         self.acknowledged: Acknowledgement | None = None  # of a storm; may have run out
         self.cycle = 0
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
+        self.begun = {key: None for key, heal in memory.heals.items() if heal.begun}
+        """Workloads whose heal has begun, in that order: few, of the thousands that may be due and may not."""
         self.troubles = Troubles(self.tell)
         self._emit, self._ask_vault = emit, ask_vault
         self.asked: dict[SourceKey, float] = {}  # since when an answer is awaited, or was no answer
@@ -183,6 +185,10 @@ class Context:
         if former is not None and former.spent and (heal is None or heal.key != former.key):
             self.memory.recycled[key] = Recycled(key=former.key, pods=self.recycled(key, former.key))
             self.ledger.note("recycled", key)
+        if heal is not None and heal.begun:
+            self.begun.setdefault(key)
+        else:
+            self.begun.pop(key, None)
         if heal is None:
             if self.memory.heals.pop(key, None) is None:
                 return

@@ -114,8 +114,7 @@ class Engine:
             # Slots that have become free go round the namespaces, too.
             for key in self._fairly(self.chains.queued)[: self.chains.free_slots()]:
                 self.chains.climb(key)
-        busy = {k for k, heal in context.memory.heals.items() if heal.started or heal.batch or heal.halt}
-        workloads = touched | world.dirty_workloads | busy
+        workloads = touched | world.dirty_workloads | set(context.begun)
         world.dirty_workloads = set()
         if self.acting:
             due = (workload for workload in workloads if self._workload_meant(workload))

@@ -186,7 +186,7 @@ class Workloads:
         if not live:
             return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
         found, held = self.storm.stale(), self.storm.held()
-        begun = {k for k, heal in context.memory.heals.items() if self._under_way(k, heal, stale=k in found)}
+        begun = {k for k in context.begun if self._under_way(k, context.memory.heals[k], stale=k in found)}
         own = context.memory.heals.get(key)
         lonely = workload is not None and workload.replicas == 1 and workload.claims
         ahead = {k for k in begun - {key} if campaign.goes_before(k, key, context.memory)}
@@ -198,7 +198,7 @@ class Workloads:
             namespace_deleting=deleting,
             blast=held.why,
             blast_until=held.until,
-            campaign=campaign.must_wait(key, behind, context.memory, self._is_refused),
+            campaign=campaign.must_wait(key, behind, context.memory, context.begun, self._is_refused),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
             lacking=self._lacking(live),
         )
