@@ -44,6 +44,15 @@ def with_those_to_come(stale: Stale, findings: Iterable[Finding], world: World, 
     return {workload: frozenset(sources) for workload, sources in found.items()}
 
 
+def together(parts: Iterable[Stale]) -> Stale:
+    """What several chains have to do with it, by workload."""
+    found: dict[WorkloadKey, frozenset[SourceKey]] = {}
+    for part in parts:
+        for workload, sources in part.items():
+            found[workload] = found[workload] | sources if workload in found else sources
+    return found
+
+
 def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None, left_behind: Callable[[Use], bool]) -> bool:
     """Whether a container reads one of these keys (None: any), and does not follow a change by itself."""
     return any(

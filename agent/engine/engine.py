@@ -105,7 +105,6 @@ class Engine:
         for key in chains:
             self._index(key)
             touched |= self.chains.diagnose(key)
-        self.workloads.storm.judged_anew()
         if self.acting:
             for key in self._fairly(key for key in chains if self._meant(key) and self.chains.must_climb(key)):
                 if context.stopping.is_set():
@@ -114,8 +113,10 @@ class Engine:
             # Slots that have become free go round the namespaces, too.
             for key in self._fairly(self.chains.queued)[: self.chains.free_slots()]:
                 self.chains.climb(key)
-        workloads = touched | world.dirty_workloads | set(context.begun)
+        changed = touched | world.dirty_workloads
         world.dirty_workloads = set()
+        self.workloads.storm.judged_anew(chains, changed)
+        workloads = changed | set(context.begun)
         if self.acting:
             due = (workload for workload in workloads if self._workload_meant(workload))
             for workload in sorted(workload for workload in due if self.workloads.must_consider(workload)):
@@ -135,6 +136,7 @@ class Engine:
         """Mark everything: the next pass compares all there is."""
         world = self.context.world
         world.dirty_chains.update(world.external_secrets)
+        self.workloads.storm.forget()
 
     def tell_halts(self) -> None:
         """Say again, after a start, what the ledger remembers as halted: a page must not resolve by a restart."""
