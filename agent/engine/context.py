@@ -219,7 +219,7 @@ class Context:
         if self.memory.recycled.pop(key, None) is not None:
             self.ledger.note("recycled", key)
 
-    def reserve(self, table: str) -> None:
+    def reserve(self, table: str, key: ObjectKey | WorkloadKey) -> None:
         """Write down what is about to be done, by compare-and-swap: the last thing before the call that does it.
 
         Raises NotLeading where another may act by now, LedgerProblem where it cannot be written. A process that is
@@ -228,7 +228,7 @@ class Context:
         """
         if not self.leading():
             raise NotLeading("the Lease has run out, or is held by another")
-        self.ledger.save(self.memory, only=table)
+        self.ledger.save(self.memory, only=table, key=key)
         if not self.leading():
             raise NotLeading("the Lease has run out while the step was reserved")
 

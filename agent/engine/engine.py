@@ -21,6 +21,7 @@ from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.index import Index
 from agent.engine.observe import ESO, no_eso, not_installed
+from agent.engine.pace import Pace
 from agent.engine.stores import Stores
 from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
@@ -29,9 +30,6 @@ from agent.events import Malformed as MalformedEvent
 from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
 
 Inbox = queue.SimpleQueue[Message | VaultAnswer | Questions | None]
-
-LEDGER_DELAY = 1.0
-"""Seconds for which changes of the memory are gathered before they are written, where no step depends on them."""
 
 
 class Engine:
@@ -50,7 +48,7 @@ class Engine:
         self._without_eso: set[Scope] = set()  # collections of ESO's kinds that are not served
         self._stores = Stores(context)
         self._saved_at = 0.0
-        self._beat_at = 0.0
+        self._pace = Pace()
         self.acting = True
 
     # -------------------------------------------------------------------------------------------------- the pass
@@ -208,7 +206,7 @@ class Engine:
     def save(self) -> None:
         """Write all that has changed, and until when it is complete."""
         self.context.ledger.save(self.context.memory, heartbeat=True)
-        self._saved_at = self._beat_at = self.context.now
+        self._saved_at = self.context.now
 
     # --------------------------------------------------------------------------------------------------- details
 
@@ -308,13 +306,14 @@ class Engine:
         return self.context.troubles.now()
 
     def _remember(self, now: float) -> None:
-        if self.context.ledger.dirty and now - self._saved_at >= LEDGER_DELAY:
-            self._save(now)
-            self._saved_at = now
-        elif now - self._beat_at >= self.context.policy.interval:
+        interval = self.context.policy.interval
+        due = min(self._pace.seconds, interval) if self.context.ledger.dirty else interval
+        if now - self._saved_at >= due:
             self._save(now)
 
     def _save(self, now: float) -> None:
+        began = self.context.clock.monotonic()
         self.context.ledger.save(self.context.memory, heartbeat=True)
+        self._pace.written(self.context.clock.monotonic() - began)
         self.context.troubles.subject("the ledger", None)
-        self._beat_at = now
+        self._saved_at = now

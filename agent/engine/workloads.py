@@ -310,7 +310,7 @@ class Workloads:
         self._reserve(key, heal)
         for number, pod in enumerate(decision.pods):
             if number:
-                context.reserve("heals")  # what has been done so far, and that nobody else is at it
+                context.reserve("heals", key)  # what has been done so far, and that nobody else is at it
             if not self._evict_one(case, decision, pod):
                 break
         context.timers.set(key, context.now + 1)
@@ -406,7 +406,7 @@ class Workloads:
 
     def _reserve(self, key: WorkloadKey, heal: HealMemory) -> None:
         self.context.remember_heal(key, heal)
-        self.context.reserve("heals")
+        self.context.reserve("heals", key)
 
     def _passed(self, case: RecycleCase, decision: Passed) -> bool:
         context, heal = self.context, case.heal
