@@ -23,6 +23,7 @@ from agent.engine.index import Index
 from agent.engine.observe import ESO, no_eso, not_installed
 from agent.engine.pace import Pace
 from agent.engine.stores import Stores
+from agent.engine.turns import Turns
 from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
 from agent.events import CycleEnded, DataChanged
@@ -49,6 +50,7 @@ class Engine:
         self._stores = Stores(context)
         self._saved_at = 0.0
         self._pace = Pace()
+        self._turns = Turns(context.clock.monotonic)
         self.acting = True
 
     # -------------------------------------------------------------------------------------------------- the pass
@@ -116,11 +118,10 @@ class Engine:
         self.workloads.storm.judged_anew(chains, changed)
         workloads = changed | set(context.begun)
         if self.acting:
-            due = (workload for workload in workloads if self._workload_meant(workload))
-            for workload in sorted(workload for workload in due if self.workloads.must_consider(workload)):
-                if context.stopping.is_set():
-                    return
-                self.workloads.consider(workload)
+            due = (key for key in workloads if self._workload_meant(key) and self.workloads.must_consider(key))
+            world.dirty_workloads.update(self._turns.take(due, self.workloads.consider, context.stopping.is_set))
+            if context.stopping.is_set():
+                return
         self._remember(now)
         self.asked.settle()
 
