@@ -199,6 +199,11 @@ class HealMemory(Kept, frozen=True, kw_only=True):
     lasting: bool = False  # and no time that passes helps: it is asked again, and a person has to do something
 
     @property
+    def begun(self) -> bool:
+        """Something was done for it, or it is halted: others may have to wait for it."""
+        return bool(self.started or self.batch or self.halt)
+
+    @property
     def in_flight(self) -> bool:
         """Pods of it are, or may be, under way."""
         return self.halt is None and (bool(self.batch) or self.stage == "restart")

@@ -56,13 +56,13 @@ class Writer:
         """Delete exactly this state of a Secret."""
         self._delete("secrets", key, {"uid": uid, "resourceVersion": resource_version})
 
-    def evict(self, key: ObjectKey, *, uid: str) -> None:
+    def evict(self, key: ObjectKey, *, uid: str, dry_run: bool = False) -> None:
         """Evict one pod through the Eviction API. Raises EvictionRefused where a PodDisruptionBudget forbids it.
 
-        A plain 429 (the server throttles us) is an ApiProblem, as for any other request.
+        A plain 429 (the server throttles us) is an ApiProblem, as for any other request. ``dry_run``: the pod stays.
         """
         options: dict[str, object] = {"preconditions": {"uid": uid}}
-        if self.dry_run:
+        if self.dry_run or dry_run:
             options["dryRun"] = ["All"]
         body = {
             "apiVersion": "policy/v1",

@@ -44,6 +44,15 @@ def with_those_to_come(stale: Stale, findings: Iterable[Finding], world: World, 
     return {workload: frozenset(sources) for workload, sources in found.items()}
 
 
+def together(parts: Iterable[Stale]) -> Stale:
+    """What several chains have to do with it, by workload."""
+    found: dict[WorkloadKey, frozenset[SourceKey]] = {}
+    for part in parts:
+        for workload, sources in part.items():
+            found[workload] = found[workload] | sources if workload in found else sources
+    return found
+
+
 def _reads(pod: Pod, secret: str, keys: tuple[str, ...] | None, left_behind: Callable[[Use], bool]) -> bool:
     """Whether a container reads one of these keys (None: any), and does not follow a change by itself."""
     return any(
@@ -103,14 +112,20 @@ def goes_before(other: WorkloadKey, key: WorkloadKey, memory: Memory) -> bool:
 
 
 def must_wait(
-    key: WorkloadKey, sources: tuple[SourceKey, ...], memory: Memory, refused: Callable[[WorkloadKey], bool]
+    key: WorkloadKey,
+    sources: tuple[SourceKey, ...],
+    memory: Memory,
+    begun: Iterable[WorkloadKey],
+    refused: Callable[[WorkloadKey], bool],
 ) -> str:
     """Why this workload waits for another one that tries the same version first; empty: it need not.
 
-    ``refused``: whether the next step of another one is, so that it tries nothing however long it is waited for.
+    ``begun``: those whose heal has, which alone are waited for; ``refused``: whether the next step of another one is,
+    so that it tries nothing however long it is waited for.
     """
-    for other, heal in memory.heals.items():
-        if other == key or not set(heal.sources) & set(sources):
+    for other in begun:
+        heal = memory.heals[other]
+        if other == key or not any(source in sources for source in heal.sources):
             continue
         shared = ", ".join(str(source) for source in sorted(set(heal.sources) & set(sources)))
         if heal.halt is not None and heal.halt.reason == "canary-failed":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -94,10 +94,12 @@ class Context:
         self.acknowledged: Acknowledgement | None = None  # of a storm; may have run out
         self.cycle = 1
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
+        self.begun = {key: None for key, heal in memory.heals.items() if heal.begun}
+        """Workloads whose heal has begun, in that order: few, of the thousands that may be due and may not."""
         self.troubles = Troubles(self.tell)
         self._emit, self._ask_vault = emit, ask_vault
         self.asked: dict[SourceKey, float] = {}  # since when an answer is awaited, or was no answer
-        self._refusals: dict[tuple[Any, ...], tuple[Refusal, float]] = {}
+        self._refusals: dict[tuple[Any, ...], _Standing] = {}
 
     @property
     def now(self) -> float:
@@ -139,27 +141,33 @@ class Context:
         key = (refusal.chain, refusal.workload)
         known = self._refusals.get(key)
         now = self.now
-        if known is not None and known[0].reason == refusal.reason and known[0].step == refusal.step:
-            self._refusals[key] = (refusal, known[1])
-            if now - known[1] < self.policy.timing.refusal_repeat:
+        since = known.since if known is not None and known.refusal.reason == refusal.reason else now
+        if known is not None and known.refusal.reason == refusal.reason and known.refusal.step == refusal.step:
+            self._refusals[key] = _Standing(refusal, known.told, since)
+            if now - known.told < self.policy.timing.refusal_repeat:
                 return
-        self._refusals[key] = (refusal, now)
-        self.tell(Refused, refusal=refusal, first=known is None or known[0].reason != refusal.reason)
+        self._refusals[key] = _Standing(refusal, now, since)
+        self.tell(Refused, refusal=refusal, first=known is None or known.refusal.reason != refusal.reason)
 
     def allow(self, chain: ObjectKey | None = None, workload: WorkloadKey | None = None) -> None:
         """Nothing is refused here any more."""
         known = self._refusals.pop((chain, workload), None)
         if known is not None:
-            self.tell(RefusalEnded, refusal=known[0])
+            self.tell(RefusalEnded, refusal=known.refusal)
 
     def refusals(self) -> list[Refusal]:
         """All that is refused now."""
-        return [refusal for refusal, _ in self._refusals.values()]
+        return [standing.refusal for standing in self._refusals.values()]
 
     def refusal(self, chain: ObjectKey | None = None, workload: WorkloadKey | None = None) -> Refusal | None:
         """What is refused here now."""
         known = self._refusals.get((chain, workload))
-        return known[0] if known is not None else None
+        return known.refusal if known is not None else None
+
+    def refused_for(self, workload: WorkloadKey, reason: str) -> float:
+        """Seconds for which this has been refused by this process for this reason without an end."""
+        known = self._refusals.get((None, workload))
+        return self.now - known.since if known is not None and known.refusal.reason == reason else 0.0
 
     # ---------------------------------------------------------------------------------------------------- memory
 
@@ -177,12 +185,19 @@ class Context:
             self.memory.chains[key] = memory
         self.ledger.note("chains", key)
 
-    def remember_heal(self, key: WorkloadKey, heal: HealMemory | None) -> None:
-        """Replace the record of a workload's heal, or forget it; what it has spent for its key is kept beside."""
+    def remember_heal(self, key: WorkloadKey, heal: HealMemory | None, *, write: bool = True) -> None:
+        """Replace the record of a workload's heal, or forget it; what it has spent for its key is kept beside.
+
+        ``write`` off: what is new may be lost with this process; it is no reason to write the ledger.
+        """
         former = self.memory.heals.get(key)
         if former is not None and former.spent and (heal is None or heal.key != former.key):
             self.memory.recycled[key] = Recycled(key=former.key, pods=self.recycled(key, former.key))
             self.ledger.note("recycled", key)
+        if heal is not None and heal.begun:
+            self.begun.setdefault(key)
+        else:
+            self.begun.pop(key, None)
         if heal is None:
             if self.memory.heals.pop(key, None) is None:
                 return
@@ -190,7 +205,8 @@ class Context:
             return
         else:
             self.memory.heals[key] = heal
-        self.ledger.note("heals", key)
+        if write:
+            self.ledger.note("heals", key)
 
     def recycled(self, key: WorkloadKey, about: str) -> int:
         """Pods of a workload that were recycled so far for this heal key."""
@@ -203,7 +219,7 @@ class Context:
         if self.memory.recycled.pop(key, None) is not None:
             self.ledger.note("recycled", key)
 
-    def reserve(self, table: str) -> None:
+    def reserve(self, table: str, key: ObjectKey | WorkloadKey) -> None:
         """Write down what is about to be done, by compare-and-swap: the last thing before the call that does it.
 
         Raises NotLeading where another may act by now, LedgerProblem where it cannot be written. A process that is
@@ -212,7 +228,7 @@ class Context:
         """
         if not self.leading():
             raise NotLeading("the Lease has run out, or is held by another")
-        self.ledger.save(self.memory, only=table)
+        self.ledger.save(self.memory, only=table, key=key)
         if not self.leading():
             raise NotLeading("the Lease has run out while the step was reserved")
 
@@ -229,6 +245,12 @@ class Context:
         for host, names in hosts.items():
             self._ask_vault(host, frozenset(names))
         return not old
+
+
+class _Standing(NamedTuple):
+    refusal: Refusal
+    told: float
+    since: float
 
 
 _EMPTY_CHAIN = msgspec.convert({}, ChainMemory)

@@ -22,7 +22,9 @@ from agent.engine.context import Context
 from agent.engine.index import Index
 from agent.engine.ladder import Ladder
 from agent.engine.observe import ESO, no_eso, not_installed
+from agent.engine.pace import Pace
 from agent.engine.stores import Stores
+from agent.engine.turns import Turns
 from agent.engine.vaults import VaultAnswer, wanted_sources
 from agent.engine.workloads import Workloads
 from agent.events import CycleEnded, DataChanged
@@ -30,9 +32,6 @@ from agent.events import Malformed as MalformedEvent
 from agent.model import Finding, ObjectKey, SourceKey, Trouble, WorkloadKey
 
 Inbox = queue.SimpleQueue[Message | VaultAnswer | Questions | None]
-
-LEDGER_DELAY = 1.0
-"""Seconds for which changes of the memory are gathered before they are written, where no step depends on them."""
 
 
 class Engine:
@@ -52,7 +51,8 @@ class Engine:
         self._without_eso: set[Scope] = set()  # collections of ESO's kinds that are not served
         self._stores = Stores(context)
         self._saved_at = 0.0
-        self._beat_at = 0.0
+        self._pace = Pace()
+        self._turns = Turns(context.clock.monotonic)
         self.acting = True
 
     # -------------------------------------------------------------------------------------------------- the pass
@@ -107,7 +107,6 @@ class Engine:
         for key in chains:
             self._index(key)
             touched |= self.chains.diagnose(key)
-        self.workloads.storm.judged_anew()
         if self.acting:
             for key in self._fairly(key for key in chains if self._meant(key) and self.ladder.must_climb(key)):
                 if context.stopping.is_set():
@@ -116,15 +115,15 @@ class Engine:
             # Slots that have become free go round the namespaces, too.
             for key in self._fairly(self.ladder.queued)[: self.ladder.free_slots()]:
                 self.ladder.climb(key)
-        busy = {k for k, heal in context.memory.heals.items() if heal.started or heal.batch or heal.halt}
-        workloads = touched | world.dirty_workloads | busy
+        changed = touched | world.dirty_workloads
         world.dirty_workloads = set()
+        self.workloads.storm.judged_anew(chains, changed)
+        workloads = changed | set(context.begun)
         if self.acting:
-            due = (workload for workload in workloads if self._workload_meant(workload))
-            for workload in sorted(workload for workload in due if self.workloads.must_consider(workload)):
-                if context.stopping.is_set():
-                    return
-                self.workloads.consider(workload)
+            due = (key for key in workloads if self._workload_meant(key) and self.workloads.must_consider(key))
+            world.dirty_workloads.update(self._turns.take(due, self.workloads.consider, context.stopping.is_set))
+            if context.stopping.is_set():
+                return
         self._remember(now)
         self.asked.settle()
 
@@ -138,6 +137,7 @@ class Engine:
         """Mark everything: the next pass compares all there is."""
         world = self.context.world
         world.dirty_chains.update(world.external_secrets)
+        self.workloads.storm.forget()
 
     def tell_halts(self) -> None:
         """Say again, after a start, what the ledger remembers as halted: a page must not resolve by a restart."""
@@ -206,7 +206,7 @@ class Engine:
     def save(self) -> None:
         """Write all that has changed, and until when it is complete."""
         self.context.ledger.save(self.context.memory, heartbeat=True)
-        self._saved_at = self._beat_at = self.context.now
+        self._saved_at = self.context.now
 
     # --------------------------------------------------------------------------------------------------- details
 
@@ -306,13 +306,14 @@ class Engine:
         return self.context.troubles.now()
 
     def _remember(self, now: float) -> None:
-        if self.context.ledger.dirty and now - self._saved_at >= LEDGER_DELAY:
-            self._save(now)
-            self._saved_at = now
-        elif now - self._beat_at >= self.context.policy.interval:
+        interval = self.context.policy.interval
+        due = min(self._pace.seconds, interval) if self.context.ledger.dirty else interval
+        if now - self._saved_at >= due:
             self._save(now)
 
     def _save(self, now: float) -> None:
+        began = self.context.clock.monotonic()
         self.context.ledger.save(self.context.memory, heartbeat=True)
+        self._pace.written(self.context.clock.monotonic() - began)
         self.context.troubles.subject("the ledger", None)
-        self._beat_at = now
+        self._saved_at = now

@@ -144,7 +144,7 @@ class Ladder:
         tries = sync.tried(view.memory.tries, decision.tries_key, context.policy, now, longest=interval)
         probe = decision.tries_key if decision.reason == "cause-gone" else view.memory.probe
         self._set(es.key, replace(view.memory, sync=attempt, tries=tries, probe=probe))
-        context.reserve("chains")
+        context.reserve("chains", es.key)
         try:
             changed = context.writer.force_sync(es.key, uid=es.uid, stamp=stamp)
         except (ApiProblem, Unreachable) as error:
@@ -241,7 +241,7 @@ class Ladder:
         created = view.secret.created if view.secret is not None else 0.0
         attempt = RecreateAttempt(uid=decision.uid, at=context.now, created=created, seen=sync.identities(view))
         self._set(key, replace(view.memory, recreate=attempt))
-        context.reserve("chains")
+        context.reserve("chains", key)
         try:
             context.writer.delete_secret(decision.secret, uid=decision.uid, resource_version=decision.resource_version)
         except (ApiProblem, Unreachable) as error:

@@ -1,18 +1,19 @@
 """Whether too many workloads would be recycled for unrelated changes: now, or so lately that it may be again.
 
-Made of all verdicts together, so once for each pass that judged anything.
+Made of all verdicts together, once for each pass that asks for it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.owners import objection, sources_known
-from agent.model import SourceKey, WorkloadKey
+from agent.model import ObjectKey, SourceKey, WorkloadKey
 from agent.plan.gates import left_alone
 from agent.plan.optout import NOT_READ
 from agent.plan.recycle import RecycleCase, Surroundings, due
@@ -27,23 +28,42 @@ class Held(NamedTuple):
 
 
 class Storm:
-    """The blast radius, and the calm that must follow when it was exceeded."""
+    """The blast radius, and the calm that must follow when it was exceeded.
+
+    Asked for in nearly every pass of a bad day, which judges a few of thousands: so what each chain has to do with it,
+    and which workloads could go at all, is made anew for what was judged anew alone.
+    """
 
     def __init__(self, context: Context, chains: Chains) -> None:
         self._context, self._chains = context, chains
+        self._judged: set[ObjectKey] = set()  # chains, since the tables below were made
+        self._stale_by: dict[ObjectKey, campaign.Stale] = {}  # by each chain's verdicts; most have none
+        self._coming_by: dict[ObjectKey, campaign.Stale] = {}  # by its findings, likewise
+        self._goes: dict[WorkloadKey, bool] = {}  # whether it could be recycled, where that was asked for
         self._stale: campaign.Stale | None = None  # as of the last verdicts, once it was asked for
         self._exceeded: str | None = None  # likewise
 
-    def judged_anew(self) -> None:
-        """Chains were judged: all is made anew when it is next asked for; a storm is followed to its end."""
+    def judged_anew(self, chains: Iterable[ObjectKey], workloads: Iterable[WorkloadKey]) -> None:
+        """These were judged, or changed: what they are to it is made anew when it is next asked for.
+
+        A storm is followed to its end.
+        """
+        self._judged.update(chains)
+        for workload in workloads if self._goes else ():
+            self._goes.pop(workload, None)
         self._stale = self._exceeded = None
         if self._context.memory.storm is not None:
             self.held()
 
+    def forget(self) -> None:
+        """Ask anew of every workload whether it could go: all is compared anew."""
+        self._goes.clear()
+
     def stale(self) -> campaign.Stale:
         """Workloads with containers for which they are recycled, and the vault secrets whose change made them so."""
         if self._stale is None:
-            self._stale = self._stale_sources()
+            self._make()
+            self._stale = campaign.together(self._stale_by.values())
         return self._stale
 
     def held(self) -> Held:
@@ -68,17 +88,32 @@ class Storm:
 
     def _exceeded_now(self) -> str:
         if self._exceeded is None:
-            upstream = (finding for found in self._chains.findings.values() for finding in found.values())
-            world = self._context.world
-            coming = campaign.with_those_to_come(self.stale(), upstream, world, self._context.policy)
-            going = {workload: sources for workload, sources in coming.items() if not self._left_alone(workload)}
+            coming = campaign.together((self.stale(), *self._coming_by.values()))
+            going = {workload: sources for workload, sources in coming.items() if self._may_go(workload)}
             self._exceeded = campaign.blast_radius(going, self._recyclable, self._context.policy)
         return self._exceeded
 
-    def _left_alone(self, key: WorkloadKey) -> bool:
+    def _make(self) -> None:
+        """What the chains that were judged anew have to do with it."""
+        world, policy = self._context.world, self._context.policy
+        for chain in self._judged:
+            findings = self._chains.findings.get(chain, {}).values()
+            _put(self._stale_by, chain, self._stale_sources(chain))
+            _put(self._coming_by, chain, campaign.with_those_to_come({}, findings, world, policy) if findings else {})
+        self._judged.clear()
+
+    def _may_go(self, key: WorkloadKey) -> bool:
+        """It consumes a chain's Secret, and is not left alone."""
+        known = self._goes.get(key)
+        if known is None:
+            chains = self._context.world.chains_of_workload(key)
+            known = self._goes[key] = bool(chains) and not self._left_alone(key, chains)
+        return known
+
+    def _left_alone(self, key: WorkloadKey, consumed: Iterable[ObjectKey]) -> bool:
         """It is no part of what would be disrupted: else whoever opts out enough workloads would hold up all others."""
         world, policy = self._context.world, self._context.policy
-        chains = (world.external_secrets[chain] for chain in world.chains_of_workload(key))
+        chains = (world.external_secrets[chain] for chain in consumed)
         namespace = world.namespaces.get(key.namespace)
         case = RecycleCase(
             key=key, workload=world.workloads.get(key), pods=(), chains=(), heal=None, heal_key="", sources=(),
@@ -89,15 +124,21 @@ class Storm:
 
     def _recyclable(self) -> int:
         """Workloads of which any number could go."""
-        return sum(not self._left_alone(key) for key in self._context.world.judged_workloads())
+        return sum(self._may_go(key) for key in self._context.world.consumers())
 
-    def _stale_sources(self) -> campaign.Stale:
+    def _stale_sources(self, chain: ObjectKey) -> campaign.Stale:
         found: defaultdict[WorkloadKey, set[SourceKey]] = defaultdict(set)
         policy = self._context.policy
-        for by_workload in self._chains.verdicts.values():
-            for workload, verdicts in by_workload.items():
-                states = due(policy.recycle_rule(workload.namespace)) if verdicts else ()
-                for verdict in verdicts:
-                    if verdict.state in states and verdict.counts:
-                        found[workload].update(source for source, _ in verdict.versions)
+        for workload, verdicts in self._chains.verdicts.get(chain, {}).items():
+            states = due(policy.recycle_rule(workload.namespace)) if verdicts else ()
+            for verdict in verdicts:
+                if verdict.state in states and verdict.counts:
+                    found[workload].update(source for source, _ in verdict.versions)
         return {workload: frozenset(keys) for workload, keys in found.items()}
+
+
+def _put(table: dict[ObjectKey, campaign.Stale], chain: ObjectKey, stale: campaign.Stale) -> None:
+    if stale:
+        table[chain] = stale
+    else:
+        table.pop(chain, None)

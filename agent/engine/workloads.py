@@ -9,15 +9,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent.cluster import reader
-from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Conflict, EvictionRefused, Unreachable, trouble_of
 from agent.diagnose.containers import excluded, lacking
 from agent.diagnose.view import ChainReport
 from agent.engine import campaign
-from agent.engine.budgets import refused_by
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.healkey import awaits_pod, followed, heal_key, is_excluded
+from agent.engine.kept import Keeping, Kept
 from agent.engine.lastlook import COLLECTIONS, LastLook
 from agent.engine.logs import LogWatch
 from agent.engine.owners import objection, sources_known
@@ -35,7 +34,6 @@ from agent.plan.recycle import Chain, PodCase, RecycleCase, Surroundings
 _RANK = {State.STALE: 0, State.UNKNOWN: 1, State.SUSPECT: 2, State.ASSUMED: 3, State.FRESH: 4}
 UNSURE_PAUSE = 2.0
 """Seconds to let the watch catch up after an eviction whose answer was lost."""
-BUDGET_PAUSE = 10.0
 
 
 class Workloads:
@@ -44,6 +42,7 @@ class Workloads:
     def __init__(self, context: Context, chains: Chains) -> None:
         self.context, self.chains = context, chains
         self._last_look = LastLook(context, chains.targets)
+        self._keeping = Keeping(context)
         self.logs = LogWatch(context)
         self.storm = Storm(context, chains)
 
@@ -186,7 +185,7 @@ class Workloads:
         if not live:
             return Surroundings(namespace_mode=mode, namespace_deleting=deleting)
         found, held = self.storm.stale(), self.storm.held()
-        begun = {k for k, heal in context.memory.heals.items() if self._under_way(k, heal, stale=k in found)}
+        begun = {k for k in context.begun if self._under_way(k, context.memory.heals[k], stale=k in found)}
         own = context.memory.heals.get(key)
         lonely = workload is not None and workload.replicas == 1 and workload.claims
         ahead = {k for k in begun - {key} if campaign.goes_before(k, key, context.memory)}
@@ -198,7 +197,7 @@ class Workloads:
             namespace_deleting=deleting,
             blast=held.why,
             blast_until=held.until,
-            campaign=campaign.must_wait(key, behind, context.memory, self._is_refused),
+            campaign=campaign.must_wait(key, behind, context.memory, context.begun, self._is_refused),
             single_attach=single_attach(context, key.namespace, workload.claims) if lonely and workload else "",
             lacking=self._lacking(live),
         )
@@ -282,6 +281,8 @@ class Workloads:
         context.waits.add(case.key)
         if any(chain.report.chain in context.world.dirty_chains for chain in case.chains):
             return False  # something has come since it was judged: judged anew in the next pass, and so is the workload
+        if isinstance(decision, Evict) and (kept := self._keeping.still(case, decision.pods[0])) is not None:
+            return self._kept(case, kept)
         later = self._last_look.before(case)
         if later is not None:
             if later.reason:
@@ -309,7 +310,7 @@ class Workloads:
         self._reserve(key, heal)
         for number, pod in enumerate(decision.pods):
             if number:
-                context.reserve("heals")  # what has been done so far, and that nobody else is at it
+                context.reserve("heals", key)  # what has been done so far, and that nobody else is at it
             if not self._evict_one(case, decision, pod):
                 break
         context.timers.set(key, context.now + 1)
@@ -322,10 +323,8 @@ class Workloads:
         try:
             context.writer.evict(pod.key, uid=pod.uid)
         except EvictionRefused as refused:
-            context.step(Step.RECYCLE, "refused", refused.detail)
             self._withdraw(key, {p.uid for p in decision.pods})
-            self._refused(case, pod, refused)
-            return False
+            return self._kept(case, self._keeping.refused(key, pod, refused))
         except Conflict:
             context.step(Step.RECYCLE, "gone")  # replaced by another of the same name: the one we meant is gone
         except ApiProblem as error:
@@ -360,20 +359,17 @@ class Workloads:
         else:
             self.context.remember_heal(key, replace(heal, batch=(), started=0.0, baseline=0))
 
-    def _refused(self, case: RecycleCase, pod: Pod, refused: EvictionRefused) -> None:
-        try:
-            budgets = [b for b in reader.budgets(self.context.conn, pod.key.namespace) if b.covers(pod)]
-        except (ApiProblem, Unreachable, BadAnswer):
-            budgets = []
-        why, pause = refused_by(pod, budgets, refused.budgets), refused.retry_after or BUDGET_PAUSE
-        self._blocked(case, "pod-disruption-budget", why.detail, pause, lasting=why.lasting)
+    def _kept(self, case: RecycleCase, kept: Kept) -> bool:
+        self._blocked(case, "pod-disruption-budget", kept.detail, kept.seconds, lasting=kept.lasting)
+        return False
 
     def _blocked(self, case: RecycleCase, reason: str, detail: str, seconds: float, *, lasting: bool = False) -> None:
         context, key = self.context, case.key
         heal = context.memory.heals.get(key)
         if heal is not None:
             until, why = context.now + seconds, {"blocked": reason, "blocked_detail": detail, "lasting": lasting}
-            context.remember_heal(key, replace(heal, blocked_until=until, **why))
+            news = replace(heal, **why) != heal  # until when alone is no news: whoever comes after us asks at once
+            context.remember_heal(key, replace(heal, blocked_until=until, **why), write=news)
             context.world.dirty_workloads.add(key)
 
     def _restart(self, case: RecycleCase, decision: Restart) -> bool:
@@ -410,7 +406,7 @@ class Workloads:
 
     def _reserve(self, key: WorkloadKey, heal: HealMemory) -> None:
         self.context.remember_heal(key, heal)
-        self.context.reserve("heals")
+        self.context.reserve("heals", key)
 
     def _passed(self, case: RecycleCase, decision: Passed) -> bool:
         context, heal = self.context, case.heal

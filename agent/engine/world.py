@@ -91,9 +91,9 @@ class World:
                 found.update(self.chains_of_secret(ObjectKey(key.namespace, name)))
         return found
 
-    def judged_workloads(self) -> list[WorkloadKey]:
-        """Workloads that consume at least one Secret of a chain."""
-        return [key for key in self._pods_of_workload if self.chains_of_workload(key)]
+    def consumers(self) -> Iterable[WorkloadKey]:
+        """Workloads that consume any Secret."""
+        return iter(self._pods_of_workload)
 
     def trouble(self, resource: str, namespace: str) -> Trouble | None:
         """Why this collection cannot be read for this namespace, if so."""

@@ -120,17 +120,25 @@ class Ledger:
         """Something has changed since the last save."""
         return any(self._dirty.values()) or bool(self._anew)
 
-    def save(self, memory: Memory, *, only: str | None = None, heartbeat: bool = False) -> None:
+    def save(
+        self,
+        memory: Memory,
+        *,
+        only: str | None = None,
+        key: tuple[str, ...] | None = None,
+        heartbeat: bool = False,
+    ) -> None:
         """Write what has changed (of one table where ``only`` is given). Raises LedgerProblem.
 
-        What was seen is written before what is about to be done because of it: a step's evidence outlives us.
+        What was seen is written before what is about to be done because of it: a step's evidence outlives us. ``key``:
+        of that table what is remembered of this alone has to be written now.
         """
         if self._writer is None:
             return
         for table, entries in _tables(memory).items():
             wanted = only in (None, table) or table == "history" or (only, table) == ("heals", "recycled")
             if wanted and (self._dirty[table] or table in self._anew):
-                self._save_table(table, entries)
+                self._save_table(table, entries, None if table == "history" else key)
         if heartbeat and only is None:
             beat = {"heartbeat": msgspec.json.encode(memory.heartbeat), "storm": msgspec.json.encode(memory.storm)}
             self._put(HEARTBEAT, "configmaps", beat)
@@ -197,9 +205,9 @@ class Ledger:
         for key in [key for key, heal in memory.heals.items() if heal.halt is None]:
             del memory.heals[key]
 
-    def _save_table(self, table: str, entries: Mapping[Any, Any]) -> None:
+    def _save_table(self, table: str, entries: Mapping[Any, Any], key: tuple[str, ...] | None) -> None:
         count = max(self._counts.get(table, 1), shards.shard_count(len(entries)))
-        while (parts := self._parts(table, entries, count)) is None:
+        while (parts := self._parts(table, entries, count, key)) is None:
             count *= 2
         if count != self._counts.get(table):
             # From the first of them on: those that are written count, whatever becomes of the rest.
@@ -208,14 +216,17 @@ class Ledger:
         # The highest first: while a table grows, those below still hold what goes to those above.
         for number, data in sorted(parts.items(), reverse=True):
             self._put(f"{PREFIX}-{table}-{number}", shards.TABLES[table][0], {"entries": data})
-        self._dirty[table] = set()
+        self._dirty[table] = {entry for entry in self._dirty[table] if shards.shard_of(entry, count) not in parts}
         self._anew.discard(table)
         self._growing.discard(table)
 
-    def _parts(self, table: str, entries: Mapping[Any, Any], count: int) -> dict[int, bytes] | None:
+    def _parts(
+        self, table: str, entries: Mapping[Any, Any], count: int, key: tuple[str, ...] | None
+    ) -> dict[int, bytes] | None:
         """The shards to write, by number; None: one of them is too large, and more of them would help."""
         whole = count != self._counts.get(table) or table in self._anew or table in self._growing
-        wanted = set(range(count)) if whole else {shards.shard_of(key, count) for key in self._dirty[table]}
+        dirty = self._dirty[table] if key is None else self._dirty[table] & {tuple(key)}
+        wanted = set(range(count)) if whole else {shards.shard_of(entry, count) for entry in dirty}
         divide = shards.divisible(len(entries), count)
         parts: dict[int, bytes] = {}
         for number, keys in shards.split(entries, count, wanted).items():

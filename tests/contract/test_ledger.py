@@ -64,6 +64,27 @@ def take_away(conn: Connection, name: str) -> None:
     Writer(conn).delete_stored(stored.kind, stored.key, uid=stored.uid)
 
 
+def test_before_a_step_what_is_remembered_of_it_is_written_and_nothing_of_a_thousand_others(api: Cluster) -> None:
+    """The others follow with the next save; whoever loads in between has them as they were."""
+    conn = api.connect()
+    memory, _, ledger = loaded(conn, new_key=True)
+    workloads = [WorkloadKey("shop", "Deployment", f"app-{number}") for number in range(1000)]
+    for stage in ("pending", "canary"):
+        for key in workloads:
+            memory.heals[key] = HealMemory(key=stage, since=1000.0)
+            ledger.note("heals", key)
+        if stage == "pending":
+            ledger.save(memory, heartbeat=True)
+    before = objects(conn)
+    ledger.save(memory, only="heals", key=workloads[0])
+    (written,) = [name for name, stored in objects(conn).items() if stored != before[name]]
+    assert (ledger.dirty, written.startswith(f"{PREFIX}-heals-")) == (True, True)
+    between, said, _ = loaded(conn)
+    assert (between.heals[workloads[0]].key, said, set(between.heals)) == ("canary", [], set(workloads))
+    ledger.save(memory, heartbeat=True)
+    assert (ledger.dirty, loaded(conn)[0].heals) == (False, memory.heals)
+
+
 def test_a_new_installation_has_nothing_to_say(api: Cluster) -> None:
     """There is nothing that could be unknown; its first save makes what must be there from then on."""
     conn = api.connect()

@@ -31,7 +31,13 @@ def _allowed(s: Scenario, budget: str) -> int:
 
 
 def _tries(s: Scenario) -> int:
-    return len(s.writes(refused=True))
+    return sum(e.subresource == "eviction" and e.code >= 400 for e in s.requests("agent"))
+
+
+def _noted(s: Scenario) -> int:
+    """How often it was written down what is done about pods."""
+    writes = [e for e in s.requests("agent") if e.verb in ("create", "update") and e.resource == "configmaps"]
+    return sum(e.name.startswith("secret-drift-agent-ledger-heals-") for e in writes)
 
 
 def _still_refused(s: Scenario, agent: AgentProcess, reason: str) -> None:
@@ -70,10 +76,12 @@ def test_s17_a_budget_that_allows_no_eviction_is_asked_again_until_it_does() -> 
         assert (event["involvedObject"]["name"], event["type"]) == ("backend", "Warning")
         assert "backend-budget" in event["message"]
 
+        noted = _noted(s)
         s.hasten(11)
         s.wait(lambda: _tries(s) == 2, 40, "tried again")
         s.cycles(agent)
         assert _tries(s) == 2
+        assert (len(s.writes(refused=True)), _noted(s)) == (1, noted)  # what cannot be is asked for without effect
         assert refusals(agent) == [("recycle", "pod-disruption-budget")]
         _still_refused(s, agent, "pod-disruption-budget")
 

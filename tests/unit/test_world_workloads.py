@@ -69,7 +69,7 @@ def test_a_replica_set_that_is_adopted_later_takes_its_pods_along() -> None:
         world.put("replicasets", replace(_replica_set(), owner=owner))
         name, kind = (owner.name, owner.kind) if owner is not None else ("backend-7c9", "ReplicaSet")
         assert world.pods_of_workload(WorkloadKey(NAMESPACE, kind, name)) == (_pod("a"),)
-        assert world.judged_workloads() == []
+        assert list(world.consumers()) == [WorkloadKey(NAMESPACE, kind, name)]
     world.drop("pods", _pod("a"))
     world.drop("replicasets", _replica_set())
     assert _kept(world) == {}
