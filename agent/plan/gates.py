@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.model import Refusal, State, Step
+from agent.model import RESTARTERS, Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
 from agent.plan.recycle import RecycleCase, batch_size, due, failure, outside_window, surges
@@ -16,16 +16,6 @@ from agent.policy import windows
 from agent.times import ago, stamp
 
 Gate = Callable[[RecycleCase], Refusal | Wait | None]
-
-RESTARTERS = {
-    "reloader.stakater.com/": "stakater/Reloader",
-    "secret.reloader.stakater.com/": "stakater/Reloader",
-    "wave.pusher.com/": "wave",
-    "reloader.external-secrets.io/": "external-secrets/reloader",
-    "vso.secrets.hashicorp.com/": "vault-secrets-operator",
-    "operator.1password.io/auto-restart": "1password-operator",
-}
-"""Annotations by which another restarter handles a workload."""
 
 RECYCLABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 

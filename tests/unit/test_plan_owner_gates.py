@@ -1,0 +1,37 @@
+"""What owners and other programs say of a workload, from the API server's bytes to the gates that heed it."""
+
+from __future__ import annotations
+
+import pytest
+from decode_builders import body, meta
+
+from agent.cluster.decode import decode_object
+from agent.model import RESTARTERS, Workload
+from agent.plan.gates import gate_owner
+from agent.plan.recycle import RecycleCase, Surroundings
+from agent.policy import Policy
+
+NOW = 2_000_000.0
+
+
+def case(annotations: dict[str, str], *, template: dict[str, str] | None = None) -> RecycleCase:
+    """A Deployment with these annotations, as it comes from the API server."""
+    spec = {"template": {"metadata": {"annotations": template or {}}, "spec": {"containers": [{"name": "app"}]}}}
+    found = decode_object("deployments", body({"metadata": meta("backend", annotations=annotations), "spec": spec}))
+    assert isinstance(found, Workload)
+    return RecycleCase(
+        key=found.key, workload=found, pods=(), chains=(), heal=None, heal_key="k", sources=(), policy=Policy(),
+        rule=None, around=Surroundings(), now=NOW,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("begins", "who"), RESTARTERS.items())
+def test_whoever_restarts_a_workload_is_recognized_by_each_of_its_annotations(begins: str, who: str) -> None:
+    """On the workload or on its template, all that the table names gets through from the API server's bytes."""
+    name = f"{begins}restartedAt" if begins.endswith("/") else begins
+    for found in (case({name: "true"}), case({}, template={name: "2026-11-27T00:00:00Z"})):
+        refusal = gate_owner(found)
+        assert refusal is not None
+        assert refusal.reason == "other-restarter"
+        assert refusal.detail.startswith(who)
+    assert gate_owner(case({"example.com/auto": "true"})) is None
