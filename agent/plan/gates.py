@@ -71,9 +71,9 @@ def gate_owner(case: RecycleCase) -> Refusal | None:
         return _refusal(
             case, "operator-owned", f"{workload.owner.kind} {workload.owner.name} owns it: restart it there"
         )
-    for name in (*workload.annotations, *workload.template_annotations):
+    for name, value in (*workload.annotations.items(), *workload.template_annotations.items()):
         other = next((who for prefix, who in RESTARTERS.items() if name.startswith(prefix)), None)
-        if other:
+        if other and value.strip().lower() != "false":  # its owner has said that it is not to
             return _refusal(case, "other-restarter", f"{other} handles it (annotation {name})")
     return None
 

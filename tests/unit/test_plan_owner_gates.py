@@ -35,3 +35,11 @@ def test_whoever_restarts_a_workload_is_recognized_by_each_of_its_annotations(be
         assert refusal.reason == "other-restarter"
         assert refusal.detail.startswith(who)
     assert gate_owner(case({"example.com/auto": "true"})) is None
+
+
+def test_who_is_told_not_to_restart_a_workload_does_not_handle_it() -> None:
+    """An annotation that says `false` leaves it to us, unless another one says otherwise."""
+    assert gate_owner(case({"reloader.stakater.com/auto": "false"})) is None
+    assert gate_owner(case({"operator.1password.io/auto-restart": "False"})) is None
+    both = {"reloader.stakater.com/auto": "false", "secret.reloader.stakater.com/reload": "app"}
+    assert gate_owner(case(both)) is not None
