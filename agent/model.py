@@ -263,6 +263,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     template_hash: str = ""  # pod-template-hash or controller-revision-hash
     labels: Labels = NO_LABELS
     references: tuple[str, ...] = ()  # every Secret its kubelet holds: also of unmounted volumes and imagePullSecrets
+    mode: str = ""  # of the annotation MODE: the owner's word, where the pod has no workload
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,6 +42,8 @@ def gate_pause(case: RecycleCase) -> Refusal | None:
 def gate_opt_out(case: RecycleCase) -> Refusal | None:
     """No owner objects: of the workload, the namespace, or any chain it consumes."""
     mode = mode_of(case.workload.annotations) if case.workload is not None else ""
+    if case.key.kind == "Pod":
+        mode = next((c.pod.mode for c in case.pods), "")
     why = opted_out(
         [(f"{case.key.kind} {case.key}", mode), (f"namespace {case.key.namespace}", case.around.namespace_mode)]
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from decode_builders import body, meta
+from decode_builders import body, meta, pod
 
 from agent.cluster.decode import decode_object
-from agent.model import RESTARTERS, Workload
-from agent.plan.gates import gate_owner
-from agent.plan.recycle import RecycleCase, Surroundings
+from agent.model import RESTARTERS, Pod, State, Workload, WorkloadKey
+from agent.plan.gates import gate_opt_out, gate_owner
+from agent.plan.recycle import PodCase, RecycleCase, Surroundings
 from agent.policy import Policy
 
 NOW = 2_000_000.0
@@ -43,3 +43,18 @@ def test_who_is_told_not_to_restart_a_workload_does_not_handle_it() -> None:
     assert gate_owner(case({"operator.1password.io/auto-restart": "False"})) is None
     both = {"reloader.stakater.com/auto": "false", "secret.reloader.stakater.com/reload": "app"}
     assert gate_owner(case(both)) is not None
+
+
+@pytest.mark.parametrize(("mode", "left"), [("ignore", True), ("observe", True), ("heal", False), (None, False)])
+def test_the_owner_of_a_pod_without_a_workload_speaks_on_the_pod(mode: str | None, left: bool) -> None:
+    """There is nothing else that could bear the word: once evicted, nothing would bring such a pod back."""
+    annotations = {"example.com/note": "x", **({"secret-drift-agent/mode": mode} if mode else {})}
+    found = decode_object("pods", body(pod("lonely", annotations=annotations)))
+    assert isinstance(found, Pod)
+    refusal = gate_opt_out(
+        RecycleCase(
+            key=WorkloadKey("shop", "Pod", "lonely"), workload=None, pods=(PodCase(pod=found, state=State.STALE),),
+            chains=(), heal=None, heal_key="k", sources=(), policy=Policy(), rule=None, around=Surroundings(), now=NOW,
+        )
+    )  # fmt: skip
+    assert (refusal is not None) is left
