@@ -28,6 +28,9 @@ ORDER = (
 ACKNOWLEDGED_RECENTLY = 60.0
 """Seconds for which an acknowledged force-sync proves that ESO can read everything, before a delete."""
 
+DOUBLED = 40
+"""Times that the wait between attempts doubles at most: from a tenth of a second to thousands of years."""
+
 
 class SyncCase(msgspec.Struct, frozen=True, kw_only=True):
     """One chain, as the plan sees it."""
@@ -279,7 +282,6 @@ def tried(tries: Tries | None, key: str, policy: Policy, now: float, *, longest:
     a sync can be acknowledged for ever and change nothing.
     """
     count = 1 if tries is None or tries.key != key else tries.count + 1
-    pause = min(
-        policy.timing.retry_backoff * 2 ** (count - 1), policy.timing.retry_backoff_max, longest or float("inf")
-    )
+    grown = policy.timing.retry_backoff * 2.0 ** min(count - 1, DOUBLED)
+    pause = min(grown, policy.timing.retry_backoff_max, longest or float("inf"))
     return Tries(key=key, count=count, next_at=now + pause)

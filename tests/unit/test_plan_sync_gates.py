@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.diagnose.view import ChainReport, ChainView, Upstream
-from agent.memory import ChainMemory, SourceMemory
+from agent.memory import ChainMemory, SourceMemory, Tries
 from agent.model import (
     ExternalSecret,
     Finding,
@@ -19,7 +19,7 @@ from agent.model import (
 )
 from agent.plan import sync
 from agent.plan.decisions import ForceSync, Recreate, Refuse, SyncDecision, Wait
-from agent.policy import Policy, SyncRule
+from agent.policy import Limits, Policy, SyncRule
 
 NOW = 2_000_000.0
 CHAIN = ObjectKey("shop", "app")
@@ -94,3 +94,15 @@ def test_an_eso_that_has_just_recovered_gets_the_time_to_do_it_by_itself() -> No
         assert isinstance(waits, Wait)
         assert waits.until == NOW - 1 + patience
         assert isinstance(decided(kind, "force-sync", ready_since=NOW - patience), ForceSync)
+
+
+def test_the_wait_between_attempts_ends_growing_however_many_there_were() -> None:
+    """A policy may allow a hundred thousand of them; each doubles the wait up to its longest."""
+    policy, tries, waits = Policy(limits=Limits(attempts=100_000)), None, []
+    for _ in range(3):
+        tries = sync.tried(tries, "k", policy, NOW)
+        waits.append(tries.next_at - NOW)
+    assert waits == [30.0, 60.0, 120.0]
+    late = sync.tried(Tries(key="k", count=99_999, next_at=NOW), "k", policy, NOW)
+    assert (late.count, late.next_at) == (100_000, NOW + 3600.0)
+    assert sync.tried(late, "k", policy, NOW, longest=90.0).next_at == NOW + 90.0
