@@ -54,7 +54,7 @@ def pinning(es: ExternalSecret) -> str:
         return "refreshPolicy is CreatedOnce: ESO never syncs it again, and ignores a force-sync"
     if es.refresh_policy == "Periodic" and es.refresh_interval <= 0:
         return "refreshInterval is 0: ESO never syncs it again, and ignores a force-sync"
-    if es.uses and all(use.version for use in es.uses):
+    if es.uses and not es.unsupported and all(use.version for use in es.uses):
         return "every remoteRef names a fixed version"
     return ""
 

@@ -275,6 +275,21 @@ def test_an_excluded_or_pinned_chain_says_nothing_of_its_containers() -> None:
         assert (report.containers, report.verdicts) == (state, ())
 
 
+def test_a_chain_of_which_not_all_sources_can_be_named_is_not_pinned_by_those_that_are() -> None:
+    """A search beside a fixed version brings newer values all the same: its containers are judged."""
+    fixed = replace(USE, version="0123456789abcdef")
+    changed = NOW - 500
+    seen = view(
+        pod("p", created=changed - 100), es=external_secret(uses=(fixed,), unsupported="spec.dataFrom[0].find: ..."),
+        resolved=((fixed, SOURCE),), memory=history(("b", changed), ("a", LOOK)),
+    )  # fmt: skip
+    report = full(seen)
+    assert [finding.cause for finding in report.upstream.findings] == ["unsupported"]
+    assert states(report) == {"p": State.STALE}
+    alone = full(replace(seen, es=external_secret(uses=(fixed,))))
+    assert (alone.containers, alone.verdicts) == (State.PINNED, ())
+
+
 def test_a_container_on_a_node_that_is_not_ready_is_unknown() -> None:
     """Nobody hears from its kubelet: it may have restarted since."""
     report = full(view(pod("p", created=LOOK + 10), nodes_ready=frozenset({"node-2"})))
