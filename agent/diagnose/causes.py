@@ -55,13 +55,11 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
 
 def seen_by_us(view: ChainView) -> Trouble | None:
     """The cause as far as our own look at the vaults shows it for sure."""
-    for key, source in view.sources.items():
-        if not source.state.present:
-            return Trouble(
-                cause="not-found", detail=f"{key} is not in the vault (never created, misspelt, or soft-deleted)"
-            )
-        if not source.state.enabled:
-            return Trouble(cause="disabled", detail=f"the newest version of {key} is disabled")
+    if absent := view.absent:
+        detail = f"{absent[0]} is not in the vault (never created, misspelt, or soft-deleted)"
+        return Trouble(cause="not-found", detail=detail)
+    if disabled := view.disabled:
+        return Trouble(cause="disabled", detail=f"the newest version of {disabled[0]} is disabled")
     return None
 
 

@@ -96,8 +96,8 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
         text = f"generation {es.generation} of the spec is not synced yet (synced: {applied})"
         return State.STALE, [_finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
     stale = list(_stale_sources(view, policy))
-    gone = [_gone(view, key, source) for key, source in view.sources.items() if not source.state.present]
-    disabled = [key for key, source in view.sources.items() if source.state.present and not source.state.enabled]
+    gone = [_gone(view, key, view.sources[key]) for key in view.absent]
+    disabled = view.disabled
     if gone:
         return State.STALE, gone
     if stale and not disabled:
@@ -116,16 +116,14 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
 
 def _behind_failure(view: ChainView) -> tuple[SourceKey, ...]:
     """The vault secrets for which a sync may fail: those that are not as they should be, else all that it reads."""
-    wrong = tuple(key for key, source in view.sources.items() if not (source.state.present and source.state.enabled))
+    wrong = (*view.absent, *view.disabled)
     return wrong or tuple(sorted({key for _, key in view.resolved}))
 
 
 def _stale_sources(view: ChainView, policy: Policy) -> Iterator[tuple[SourceKey, SourceMemory]]:
-    pinned = {key for use, key in view.resolved if use.version}
-    floating = {key for use, key in view.resolved if not use.version}
+    fixed = view.fixed
     for key, source in view.sources.items():
-        followed = key in floating or key not in pinned
-        if followed and source.state.present and not covered(view, key, source, policy):
+        if key not in fixed and source.state.present and not covered(view, key, source, policy):
             yield key, source
 
 
@@ -249,7 +247,7 @@ def _not_written_again(view: ChainView) -> str:
     cause = view.memory.cause or "unknown"
     if view.es.ready is False and cause != "immutable-target":  # that one it has fetched, and is kept from writing
         return f"it fails to sync: {cause}"
-    lost = (key for key, source in view.sources.items() if not (source.state.present and source.state.enabled))
+    lost = (*view.absent, *view.disabled)
     return next((f"{key} is not there, or disabled" for key in lost), "")
 
 

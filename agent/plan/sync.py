@@ -210,13 +210,15 @@ def gate_sync_windows(case: SyncCase, finding: Finding, step: Step) -> Refusal |
 
 def gate_vault(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
     """The sync can succeed: nothing it reads is known to be disabled or gone, and the vault is not throttling."""
-    for key, source in case.view.sources.items():
+    view = case.view
+    for key, source in view.sources.items():
         if not source.state.present:
-            return _refusal(case, step, "source-gone", f"{key} is not in the vault: the sync would fail")
-        if not source.state.enabled:
-            return _refusal(
-                case, step, "source-disabled", f"the newest version of {key} is disabled: the sync would fail"
-            )
+            fails = view.es.deletion_policy == "Retain"
+            then = "would fail" if fails else "would take what it fed out of the Secret, or the Secret itself away"
+            return _refusal(case, step, "source-gone", f"{key} is not in the vault: the sync {then}")
+    if off := view.disabled:
+        detail = f"the newest version of {off[0]} is disabled: the sync would fail"
+        return _refusal(case, step, "source-disabled", detail)
     if case.throttled_until > case.now:
         detail = "the vault is throttling; a sync would add to it"
         return _refusal(case, step, "vault-throttled", detail, case.throttled_until)
