@@ -201,10 +201,12 @@ def _stuck(view: ChainView, policy: Policy) -> Finding | None:
     secret, es = view.secret, view.es
     if secret is None or not es.immutable or es.ready is not True:
         return None
+    fixed = view.fixed
     younger = [
         (key, source)
         for key, source in view.sources.items()
-        if source.state.present
+        if key not in fixed
+        and source.state.present
         and source.state.enabled
         and source.state.created > secret.created + policy.margins.vault
         and covered(view, key, source, policy)

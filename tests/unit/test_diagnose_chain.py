@@ -325,6 +325,13 @@ def test_a_disabled_version_is_in_the_way_of_who_reads_it_alone() -> None:
     assert [finding.kind for finding in behind.upstream.findings] == [Kind.STALE, Kind.DISABLED]
 
 
+def test_an_immutable_secret_is_not_stuck_for_a_version_that_nobody_reads() -> None:
+    """It would be deleted for nothing: the newest version of what is read by a fixed one was never to come into it."""
+    new = SourceMemory(state=SourceState(created=LOOK), event_at=LOOK, seen_at=LOOK, witnessed=True)
+    assert [finding.kind for finding in full(beside(new, immutable=True)).findings] == [Kind.STUCK]
+    assert full(beside(new, immutable=True, version="0123456789abcdef")).findings == ()
+
+
 def test_a_container_on_a_node_that_is_not_ready_is_unknown() -> None:
     """Nobody hears from its kubelet: it may have restarted since."""
     report = full(view(pod("p", created=LOOK + 10), nodes_ready=frozenset({"node-2"})))
