@@ -105,6 +105,13 @@ PROJECTED = {"name": "v", "projected": {"sources": [{"secret": {"name": "app", *
         (PROJECTED, {}, (Use("app", "projected", ("crt", "key", "ca")),)),
         (PROJECTED, {"subPath": "tls"}, (Use("app", "subPath", ("crt", "key")),)),
         (PROJECTED, {"subPath": "elsewhere"}, ()),
+        (PROJECTED, {"subPath": "tl"}, ()),
+        (PROJECTED, {"subPath": "./tls/./crt"}, (Use("app", "subPath", ("crt",)),)),
+        (PROJECTED, {"subPath": "tls//crt/"}, (Use("app", "subPath", ("crt",)),)),
+        (PROJECTED, {"subPath": "..data/tls"}, (Use("app", "subPath", ("crt", "key")),)),
+        (PROJECTED, {"subPath": "./"}, (Use("app", "subPath", ("crt", "key", "ca")),)),
+        (SECRET_VOLUME, {"subPath": "..data/password"}, (Use("app", "subPath", ("password",)),)),
+        (SECRET_VOLUME, {"subPath": "..data"}, (Use("app", "subPath"),)),
         (SECRET_VOLUME, {"name": "another"}, ()),
     ],
 )
