@@ -234,12 +234,14 @@ def _mounted(mounts: list[Mount], volumes: dict[str, Volume]) -> Iterator[Use]:
         if volume is None:
             continue
         via = "volume" if volume.secret is not None else "projected"
+        several = volume.projected is not None and len(volume.projected.sources or ()) > 1
         for name, source in _sources(volume):
-            keys = tuple(word(item.key) for item in source.items) if source.items else None
+            keys, optional = tuple(word(item.key) for item in source.items) if source.items else None, source.optional
             if mount.sub_path or mount.sub_path_expr:
                 via, keys = "subPath", _below(mount, source)
+                optional = optional or (several and not source.items)  # the file may be of another source
             if name and keys != ():
-                yield Use(word(name), via, keys, optional=bool(source.optional))
+                yield Use(word(name), via, keys, optional=bool(optional))
 
 
 def _below(mount: Mount, source: SecretSource) -> tuple[str, ...] | None:
