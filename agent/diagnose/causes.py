@@ -41,7 +41,10 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
             r"could not get (Cluster)?SecretStore|SecretStore \S* is not ready|is not allowed from namespace"
         ),
     ),
-    ("immutable-target", "the Secret, or its type, is immutable: ESO could not update it", re.compile(r"immutable")),
+    (
+        "immutable-target", "the Secret, or its type, is immutable: ESO could not update it",
+        re.compile(r"(target|field|secret) is immutable"),
+    ),
     ("not-owned", "another ExternalSecret owns the Secret", re.compile(r"owned by another|take ownership")),
     ("forbidden", "the vault answers 403 to ESO", re.compile(r"StatusCode=403|RESPONSE 403")),
     ("server-error", "the vault answers with a server error", re.compile(r"RESPONSE 5\d\d|StatusCode=5\d\d")),
