@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agent.diagnose.changes import BESIDE
 from agent.model import RESTARTERS, Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
@@ -136,10 +137,10 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
             syncing = Wait(until=case.now + 1, why=f"ExternalSecret {chain.report.chain} is being synced")
             continue
         if max(chain.drifting_since, chain.newest_created) > horizon or not chain.drifting_since:
-            finding = next(iter(chain.report.upstream.findings), None)
+            finding = next((f for f in chain.report.upstream.findings if f.kind not in BESIDE), None)
             if finding is None:
-                return Wait(until=case.now + 1, why="a vault has not answered yet")
-            what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "") if finding else ""
+                return Wait(until=case.now + 1, why="a vault, or ESO's last write, has not come to us yet")
+            what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "")
             return _refusal(case, "upstream", f"ExternalSecret {chain.report.chain} is not in order{what}")
     return syncing
 
