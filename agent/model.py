@@ -27,6 +27,16 @@ ESO refreshes on any change of metadata; this name is the one its own documentat
 RESTARTED_AT = "secret-drift-agent/restarted-at"
 """The annotation of a pod template by which this agent restarts a workload: no change of its template."""
 
+RESTARTERS = {
+    "reloader.stakater.com/": "stakater/Reloader",
+    "secret.reloader.stakater.com/": "stakater/Reloader",
+    "wave.pusher.com/": "wave",
+    "reloader.external-secrets.io/": "external-secrets/reloader",
+    "vso.secrets.hashicorp.com/": "vault-secrets-operator",
+    "operator.1password.io/auto-restart": "1password-operator",
+}
+"""Annotations of a workload or its pod template, by their beginning, by which another one restarts it."""
+
 
 class ObjectKey(NamedTuple):
     """Namespace and name of one object."""
@@ -253,6 +263,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     template_hash: str = ""  # pod-template-hash or controller-revision-hash
     labels: Labels = NO_LABELS
     references: tuple[str, ...] = ()  # every Secret its kubelet holds: also of unmounted volumes and imagePullSecrets
+    mode: str = ""  # of the annotation MODE: the owner's word, where the pod has no workload
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,7 +41,10 @@ _PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
             r"could not get (Cluster)?SecretStore|SecretStore \S* is not ready|is not allowed from namespace"
         ),
     ),
-    ("immutable-target", "the Secret, or its type, is immutable: ESO could not update it", re.compile(r"immutable")),
+    (
+        "immutable-target", "the Secret, or its type, is immutable: ESO could not update it",
+        re.compile(r"(target|field|secret) is immutable"),
+    ),
     ("not-owned", "another ExternalSecret owns the Secret", re.compile(r"owned by another|take ownership")),
     ("forbidden", "the vault answers 403 to ESO", re.compile(r"StatusCode=403|RESPONSE 403")),
     ("server-error", "the vault answers with a server error", re.compile(r"RESPONSE 5\d\d|StatusCode=5\d\d")),
@@ -59,13 +62,11 @@ _SEEN_ALIKE = frozenset({"access-denied", "unreachable", "throttled", "store"})
 
 def seen_by_us(view: ChainView) -> Trouble | None:
     """The cause as far as our own look at the vaults shows it for sure."""
-    for key, source in view.sources.items():
-        if not source.state.present:
-            return Trouble(
-                cause="not-found", detail=f"{key} is not in the vault (never created, misspelt, or soft-deleted)"
-            )
-        if not source.state.enabled:
-            return Trouble(cause="disabled", detail=f"the newest version of {key} is disabled")
+    if absent := view.absent:
+        detail = f"{absent[0]} is not in the vault (never created, misspelt, or soft-deleted)"
+        return Trouble(cause="not-found", detail=detail)
+    if disabled := view.disabled:
+        return Trouble(cause="disabled", detail=f"the newest version of {disabled[0]} is disabled")
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from agent.model import Finding, Kind, Link
 
 _ORDER = tuple(Link)
-_BESIDE = frozenset({Kind.EXPIRING, Kind.EXPIRED, Kind.NOT_YET_VALID})
+BESIDE = frozenset({Kind.EXPIRING, Kind.EXPIRED, Kind.NOT_YET_VALID})
 """What is said of a vault secret, however the chain is."""
 _FIRST: dict[Kind, frozenset[Kind]] = {
     Kind.SYNC_FAILED: frozenset({Kind.STALE}),
@@ -27,7 +27,7 @@ def in_its_place(gone: Finding, found: Iterable[Finding]) -> Kind | None:
 
     A link that is no longer judged, since one before it is broken, is not healed by that.
     """
-    beside = _BESIDE | _FIRST.get(gone.kind, frozenset())
+    beside = BESIDE | _FIRST.get(gone.kind, frozenset())
     for finding in found:
         before = _ORDER.index(finding.link) <= _ORDER.index(gone.link)
         if before and finding.workload in (None, gone.workload) and finding.kind not in beside:

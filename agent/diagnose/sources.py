@@ -30,7 +30,7 @@ def look(memory: SourceMemory | None, state: SourceState, *, at: float, before: 
         return memory
     if memory.state.identity == state.identity:
         return replace(memory, state=state)
-    newer = state.present and state.created > memory.state.created
+    newer = state.present and _newer(state, memory)
     return SourceMemory(
         state=state,
         event_at=state.created if newer else at,
@@ -84,6 +84,16 @@ def versions_between(memory: SourceMemory, begin: float, end: float) -> tuple[fl
         if version.enabled:
             superseded = version.created
     return tuple(found)
+
+
+def _newer(state: SourceState, memory: SourceMemory) -> bool:
+    """Whether it is a newer version than the one before; of a secret that has returned, also that very one.
+
+    One that is older has come by another way than time: out of a backup.
+    """
+    if memory.state.present:
+        return state.created > memory.state.created
+    return all(state.created >= version.created for version in memory.versions[:1])
 
 
 def _past(memory: SourceMemory | None, deep: int) -> SourceMemory | None:

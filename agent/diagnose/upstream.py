@@ -54,7 +54,7 @@ def pinning(es: ExternalSecret) -> str:
         return "refreshPolicy is CreatedOnce: ESO never syncs it again, and ignores a force-sync"
     if es.refresh_policy == "Periodic" and es.refresh_interval <= 0:
         return "refreshInterval is 0: ESO never syncs it again, and ignores a force-sync"
-    if es.uses and all(use.version for use in es.uses):
+    if es.uses and not es.unsupported and all(use.version for use in es.uses):
         return "every remoteRef names a fixed version"
     return ""
 
@@ -97,8 +97,8 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
         text += "".join(f"; {blind.detail}" for blind in view.blind[:1] if blind.cause == "store")
         return State.STALE, [finding(view, Link.VAULT, Kind.SPEC_NOT_APPLIED, since, text)]
     stale = list(_stale_sources(view, policy))
-    gone = [_gone(view, key, source) for key, source in view.sources.items() if not source.state.present]
-    disabled = [key for key, source in view.sources.items() if source.state.present and not source.state.enabled]
+    gone = [_gone(view, key, view.sources[key]) for key in view.absent]
+    disabled = view.disabled
     if gone:
         return State.STALE, gone
     if stale and not disabled:
@@ -117,16 +117,14 @@ def _vault_link(view: ChainView, policy: Policy, now: float) -> tuple[State, lis
 
 def _behind_failure(view: ChainView) -> tuple[SourceKey, ...]:
     """The vault secrets for which a sync may fail: those that are not as they should be, else all that it reads."""
-    wrong = tuple(key for key, source in view.sources.items() if not (source.state.present and source.state.enabled))
+    wrong = (*view.absent, *view.disabled)
     return wrong or tuple(sorted({key for _, key in view.resolved}))
 
 
 def _stale_sources(view: ChainView, policy: Policy) -> Iterator[tuple[SourceKey, SourceMemory]]:
-    pinned = {key for use, key in view.resolved if use.version}
-    floating = {key for use, key in view.resolved if not use.version}
+    fixed = view.fixed
     for key, source in view.sources.items():
-        followed = key in floating or key not in pinned
-        if followed and source.state.present and not covered(view, key, source, policy):
+        if key not in fixed and source.state.present and not covered(view, key, source, policy):
             yield key, source
 
 
@@ -204,10 +202,10 @@ def _frozen(view: ChainView, policy: Policy, now: float) -> tuple[State, Finding
     secret, es = view.secret, view.es
     if secret is None or not es.immutable or es.ready is not True:
         return None
-    floating = {key for use, key in view.resolved if not use.version}
+    fixed = view.fixed
     found: dict[bool | None, list[tuple[SourceKey, SourceMemory]]] = {False: [], None: [], True: []}
     for key, source in view.sources.items():
-        if key in floating and source.state.present and source.state.enabled and covered(view, key, source, policy):
+        if key not in fixed and source.state.present and source.state.enabled and covered(view, key, source, policy):
             found[frozen.held(view, key, source, policy)].append((key, source))
     if not (wrong := found[False] or found[None]):
         return None
@@ -249,7 +247,7 @@ def _not_written_again(view: ChainView) -> str:
     cause = view.memory.cause or "unknown"
     if view.es.ready is False and cause != "immutable-target":  # that one it has fetched, and is kept from writing
         return f"it fails to sync: {cause}"
-    lost = (key for key, source in view.sources.items() if not (source.state.present and source.state.enabled))
+    lost = (*view.absent, *view.disabled)
     return next((f"{key} is not there, or disabled" for key in lost), "")
 
 

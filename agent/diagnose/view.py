@@ -49,6 +49,25 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     nodes_ready: frozenset[str] = frozenset()
     seen_running: Mapping[ObjectKey, float] = {}  # pod -> when we saw its present runs (API server's clock)
 
+    @property
+    def fixed(self) -> frozenset[SourceKey]:
+        """The vault secrets of which ESO reads fixed versions only, whatever becomes of the newest one."""
+        floating = {key for use, key in self.resolved if not use.version}
+        return frozenset(key for _, key in self.resolved if key not in floating)
+
+    @property
+    def absent(self) -> list[SourceKey]:
+        """The vault secrets that are not there and without which a sync fails; ESO needs them under Retain only."""
+        if self.es.deletion_policy != "Retain":
+            return []
+        return [key for key, source in self.sources.items() if not source.state.present]
+
+    @property
+    def disabled(self) -> list[SourceKey]:
+        """The vault secrets with which a sync fails since the version that ESO reads, the newest, is disabled."""
+        fixed = self.fixed
+        return [key for key, s in self.sources.items() if s.state.present and not s.state.enabled and key not in fixed]
+
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict on links 1 and 2."""

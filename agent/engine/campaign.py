@@ -71,6 +71,8 @@ def blast_radius(stale: Stale, recyclable: Callable[[], int], policy: Policy) ->
     """
     if len(stale) * 100 <= policy.limits.disruptive_percent * policy.limits.disruptive_floor:
         return ""
+    if not policy.limits.disruptive_percent:  # not even one campaign
+        return f"{len(stale)} workloads would be recycled; a limit of 0 % forbids every one"
     shared = Counter(source for sources in stale.values() for source in sources)
     largest, explained = max(shared.items(), key=lambda item: item[1], default=(None, 0))
     unrelated = len(stale) - explained if explained > 1 else len(stale)

@@ -13,10 +13,10 @@ from agent.engine import campaign
 from agent.engine.chains import Chains
 from agent.engine.context import Context
 from agent.engine.owners import objection, sources_known
-from agent.model import ObjectKey, SourceKey, WorkloadKey
+from agent.model import ObjectKey, SourceKey, State, WorkloadKey
 from agent.plan.gates import left_alone
 from agent.plan.optout import NOT_READ
-from agent.plan.recycle import RecycleCase, Surroundings, due
+from agent.plan.recycle import PodCase, RecycleCase, Surroundings, due
 from agent.times import ago, stamp
 
 
@@ -115,9 +115,11 @@ class Storm:
         world, policy = self._context.world, self._context.policy
         chains = (world.external_secrets[chain] for chain in consumed)
         namespace = world.namespaces.get(key.namespace)
+        bare = world.pods_of_workload(key) if key.kind == "Pod" else ()
         case = RecycleCase(
-            key=key, workload=world.workloads.get(key), pods=(), chains=(), heal=None, heal_key="", sources=(),
+            key=key, workload=world.workloads.get(key), chains=(), heal=None, heal_key="", sources=(),
             policy=policy, rule=policy.recycle_rule(key.namespace), now=self._context.now,
+            pods=tuple(PodCase(pod=pod, state=State.FRESH) for pod in bare),
             around=Surroundings(namespace_mode=namespace.mode if namespace is not None else NOT_READ),
         )  # fmt: skip
         return left_alone(case) or any(objection(es, sources_known(self._context, es)) for es in chains)

@@ -20,6 +20,7 @@ from agent.model import (
     Namespace,
     Node,
     ObjectKey,
+    Owner,
     Pod,
     PushSource,
     ReplicaSet,
@@ -277,7 +278,7 @@ class World:
             parent = self.replica_sets.get(owner.uid)
             if parent is not None and parent.owner is not None:
                 owner = parent.owner
-        return WorkloadKey(namespace, owner.kind, owner.name)
+        return _named(namespace, owner)
 
     def _put_workload(self, workload: Workload) -> None:
         if self.workloads.get(workload.key) != workload:
@@ -293,8 +294,8 @@ class World:
         self.replica_sets[uid] = replica_set
         moved = self._orphans.of(uid) if old is None else ()
         if old is not None and old.owner != replica_set.owner:  # adopted, or orphaned
-            kind, name = old.owner[:2] if old.owner is not None else ("ReplicaSet", old.key.name)
-            pods = self.pods_of_workload(WorkloadKey(old.key.namespace, kind, name))
+            own = WorkloadKey(old.key.namespace, "ReplicaSet", old.key.name)
+            pods = self.pods_of_workload(_named(old.key.namespace, old.owner) if old.owner is not None else own)
             moved = [pod.key for pod in pods if pod.owner is not None and pod.owner.uid == uid]
         for key in tuple(moved):
             pod = self.pods.pop(key)
@@ -340,6 +341,12 @@ class World:
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(source.key.namespace, source.secret)))
             if source.selector is not None:
                 self.dirty_chains.update(k for k in self.external_secrets if k.namespace == source.key.namespace)
+
+
+def _named(namespace: str, owner: Owner) -> WorkloadKey:
+    """A namesake from another API group (OpenKruise has a StatefulSet, too) is not the workload of that name."""
+    foreign = owner.kind in _WORKLOAD_KINDS.values() and owner.api_group not in ("apps", "")
+    return WorkloadKey(namespace, f"{owner.kind}.{owner.api_group}" if foreign else owner.kind, owner.name)
 
 
 def consumed_by(pod: Pod) -> set[str]:

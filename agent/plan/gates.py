@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agent.model import Refusal, State, Step
+from agent.diagnose.changes import BESIDE
+from agent.model import RESTARTERS, Refusal, State, Step
 from agent.plan.decisions import Wait
 from agent.plan.optout import mode_of, opted_out
 from agent.plan.recycle import RecycleCase, batch_size, due, failure, outside_window, surges
@@ -16,16 +17,6 @@ from agent.policy import windows
 from agent.times import ago, stamp
 
 Gate = Callable[[RecycleCase], Refusal | Wait | None]
-
-RESTARTERS = {
-    "reloader.stakater.com/": "stakater/Reloader",
-    "secret.reloader.stakater.com/": "stakater/Reloader",
-    "wave.pusher.com/": "wave",
-    "reloader.external-secrets.io/": "external-secrets/reloader",
-    "vso.secrets.hashicorp.com/": "vault-secrets-operator",
-    "operator.1password.io/auto-restart": "1password-operator",
-}
-"""Annotations by which another restarter handles a workload."""
 
 RECYCLABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 
@@ -52,6 +43,8 @@ def gate_pause(case: RecycleCase) -> Refusal | None:
 def gate_opt_out(case: RecycleCase) -> Refusal | None:
     """No owner objects: of the workload, the namespace, or any chain it consumes."""
     mode = mode_of(case.workload.annotations) if case.workload is not None else ""
+    if case.key.kind == "Pod":
+        mode = next((c.pod.mode for c in case.pods), "")
     why = opted_out(
         [(f"{case.key.kind} {case.key}", mode), (f"namespace {case.key.namespace}", case.around.namespace_mode)]
     )
@@ -81,9 +74,9 @@ def gate_owner(case: RecycleCase) -> Refusal | None:
         return _refusal(
             case, "operator-owned", f"{workload.owner.kind} {workload.owner.name} owns it: restart it there"
         )
-    for name in (*workload.annotations, *workload.template_annotations):
+    for name, value in (*workload.annotations.items(), *workload.template_annotations.items()):
         other = next((who for prefix, who in RESTARTERS.items() if name.startswith(prefix)), None)
-        if other:
+        if other and value.strip().lower() != "false":  # its owner has said that it is not to
             return _refusal(case, "other-restarter", f"{other} handles it (annotation {name})")
     return None
 
@@ -144,10 +137,10 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
             syncing = Wait(until=case.now + 1, why=f"ExternalSecret {chain.report.chain} is being synced")
             continue
         if max(chain.drifting_since, chain.newest_created) > horizon or not chain.drifting_since:
-            finding = next(iter(chain.report.upstream.findings), None)
+            finding = next((f for f in chain.report.upstream.findings if f.kind not in BESIDE), None)
             if finding is None:
-                return Wait(until=case.now + 1, why="a vault has not answered yet")
-            what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "") if finding else ""
+                return Wait(until=case.now + 1, why="a vault, or ESO's last write, has not come to us yet")
+            what = f": {finding.kind.value}" + (f" ({finding.cause})" if finding.cause else "")
             return _refusal(case, "upstream", f"ExternalSecret {chain.report.chain} is not in order{what}")
     return syncing
 

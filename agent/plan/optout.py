@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from agent.model import MODE, OFF_LIMITS
 
 STRICT = frozenset({"ignore", "observe"})
-"""Values of the annotation MODE that mean something; any other changes nothing."""
+"""Values of the annotation MODE that mean something, in any case and between spaces; any other changes nothing."""
 NOT_READ = "?"
 """In place of a mode: the object that may carry it could not be read, so its owner may object."""
 
@@ -19,8 +19,8 @@ def opted_out(sources: Iterable[tuple[str, str]]) -> str:
             return f"{who} could not be read: whether its owner objects is not known"
         if mode == OFF_LIMITS:
             return f"{who} carries the label {OFF_LIMITS}"
-        if mode in STRICT:
-            return f"{who} carries {MODE}: {mode}"
+        if (word := mode.strip().lower()) in STRICT:
+            return f"{who} carries {MODE}: {word}"
     return ""
 
 

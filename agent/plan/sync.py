@@ -28,6 +28,9 @@ ORDER = (
 ACKNOWLEDGED_RECENTLY = 60.0
 """Seconds for which an acknowledged force-sync proves that ESO can read everything, before a delete."""
 
+DOUBLED = 40
+"""Times that the wait between attempts doubles at most: from a tenth of a second to thousands of years."""
+
 
 class SyncCase(msgspec.Struct, frozen=True, kw_only=True):
     """One chain, as the plan sees it."""
@@ -207,13 +210,15 @@ def gate_sync_windows(case: SyncCase, finding: Finding, step: Step) -> Refusal |
 
 def gate_vault(case: SyncCase, finding: Finding, step: Step) -> Refusal | None:
     """The sync can succeed: nothing it reads is known to be disabled or gone, and the vault is not throttling."""
-    for key, source in case.view.sources.items():
+    view = case.view
+    for key, source in view.sources.items():
         if not source.state.present:
-            return _refusal(case, step, "source-gone", f"{key} is not in the vault: the sync would fail")
-        if not source.state.enabled:
-            return _refusal(
-                case, step, "source-disabled", f"the newest version of {key} is disabled: the sync would fail"
-            )
+            fails = view.es.deletion_policy == "Retain"
+            then = "would fail" if fails else "would take what it fed out of the Secret, or the Secret itself away"
+            return _refusal(case, step, "source-gone", f"{key} is not in the vault: the sync {then}")
+    if off := view.disabled:
+        detail = f"the newest version of {off[0]} is disabled: the sync would fail"
+        return _refusal(case, step, "source-disabled", detail)
     if case.throttled_until > case.now:
         detail = "the vault is throttling; a sync would add to it"
         return _refusal(case, step, "vault-throttled", detail, case.throttled_until)
@@ -279,7 +284,6 @@ def tried(tries: Tries | None, key: str, policy: Policy, now: float, *, longest:
     a sync can be acknowledged for ever and change nothing.
     """
     count = 1 if tries is None or tries.key != key else tries.count + 1
-    pause = min(
-        policy.timing.retry_backoff * 2 ** (count - 1), policy.timing.retry_backoff_max, longest or float("inf")
-    )
+    grown = policy.timing.retry_backoff * 2.0 ** min(count - 1, DOUBLED)
+    pause = min(grown, policy.timing.retry_backoff_max, longest or float("inf"))
     return Tries(key=key, count=count, next_at=now + pause)

@@ -90,7 +90,7 @@ def state_of(item: _Item) -> SourceState:
         enabled=attributes.enabled,
         expires=attributes.exp,
         not_before=attributes.nbf,
-        ignored=bool(tags) and (tags or {}).get(IGNORE_TAG) == "ignore",
+        ignored=bool(tags) and ((tags or {}).get(IGNORE_TAG) or "").strip().lower() == "ignore",
     )
 
 

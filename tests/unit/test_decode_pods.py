@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from agent.cluster.decode import decode_page
 from agent.cluster.decode.consumption import Template, Templates, consumption
 from agent.cluster.decode.wire import EMPTY
-from agent.model import ContainerRun, Owner, Pod, Use
+from agent.diagnose.containers import lacking
+from agent.model import ContainerRun, ObjectKey, Owner, Pod, SecretView, Use
 
 
 def decoded(item: Object) -> Pod:
@@ -24,6 +25,14 @@ def decoded(item: Object) -> Pod:
     (found,) = result.items
     assert isinstance(found, Pod)
     return found
+
+
+def held(name: str, *keys: str) -> SecretView:
+    """A Secret that has these keys."""
+    prints = dict.fromkeys(keys, "print")
+    return SecretView(
+        key=ObjectKey("shop", name), uid=name, resource_version="1", created=1.0, touched=1.0, prints=prints
+    )
 
 
 def uses(container: Object, **spec: Any) -> tuple[Use, ...]:
@@ -105,12 +114,33 @@ PROJECTED = {"name": "v", "projected": {"sources": [{"secret": {"name": "app", *
         (PROJECTED, {}, (Use("app", "projected", ("crt", "key", "ca")),)),
         (PROJECTED, {"subPath": "tls"}, (Use("app", "subPath", ("crt", "key")),)),
         (PROJECTED, {"subPath": "elsewhere"}, ()),
+        (PROJECTED, {"subPath": "tl"}, ()),
+        (PROJECTED, {"subPath": "./tls/./crt"}, (Use("app", "subPath", ("crt",)),)),
+        (PROJECTED, {"subPath": "tls//crt/"}, (Use("app", "subPath", ("crt",)),)),
+        (PROJECTED, {"subPath": "..data/tls"}, (Use("app", "subPath", ("crt", "key")),)),
+        (PROJECTED, {"subPath": "./"}, (Use("app", "subPath", ("crt", "key", "ca")),)),
+        (SECRET_VOLUME, {"subPath": "..data/password"}, (Use("app", "subPath", ("password",)),)),
+        (SECRET_VOLUME, {"subPath": "..data"}, (Use("app", "subPath"),)),
         (SECRET_VOLUME, {"name": "another"}, ()),
     ],
 )
 def test_a_volume_is_consumed_through_its_mounts(volume: Object, mount: Object, expected: tuple[Use, ...]) -> None:
     """A mounted volume consumes the keys it shows; a subPath only those below it; an unmounted one none."""
     assert uses({"volumeMounts": [{"name": "v", "mountPath": "/m", **mount}]}, volumes=[volume]) == expected
+
+
+def test_a_file_of_a_volume_of_several_sources_need_not_be_of_each() -> None:
+    """A Secret that has no such file keeps no pod from starting: it is of the ConfigMap, or of another one."""
+    named = {"secret": {"name": "named", "items": [{"key": "crt", "path": "crt"}]}}
+    sources = [{"secret": {"name": "app"}}, {"secret": {"name": "other"}}, {"configMap": {"name": "cm"}}, named]
+    mounts = [{"name": "v", "mountPath": "/m", "subPath": "config.yaml"}, {"name": "v", "subPath": "crt"}]
+    volume = {"name": "v", "projected": {"sources": sources}}
+    found = decoded(pod(spec={"containers": [{"name": "app", "volumeMounts": mounts}], "volumes": [volume]}))
+    seen = {name: held(name) for name in ("app", "other")} | {"named": held("named", "crt")}
+    assert lacking(found, seen.get) == ""
+    assert "requires key crt" in lacking(found, {"named": held("named")}.get)
+    alone = uses({"volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": "crt"}]}, volumes=[SECRET_VOLUME])
+    assert alone == (Use("app", "subPath", ("crt",)),)
 
 
 def test_two_mounts_of_one_volume_are_judged_apart() -> None:

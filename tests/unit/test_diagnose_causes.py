@@ -1,46 +1,35 @@
-"""Why ESO fails: its words by their marks, our own look beside them."""
+"""What ESO's words of a failed sync are taken for."""
 
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
-from test_diagnose_chain import external_secret, full, view
+from decode_builders import body, external_secret
 
-from agent.diagnose.causes import classify
-from agent.model import Kind, Trouble
+from agent.cluster.decode import decode_object
+from agent.diagnose import causes
+from agent.diagnose.view import ChainView
+from agent.model import ExternalSecret
 
-MISSING = Trouble(cause="store", detail="SecretStore shop/prod is not there")
-NOT_GOTTEN = 'error processing spec.data[0]: could not get SecretStore "prod", secretstores "prod" not found'
+_KEY = "error processing spec.data[0] (key: immutable-flag), err: "
 
 
 @pytest.mark.parametrize(
-    ("words", "cause", "told"),
+    ("message", "cause"),
     [
-        ([NOT_GOTTEN], "store", "the SecretStore is missing, not ready, or not allowed here: SecretStore shop/prod is"),
-        ([], "store", "ESO's words do not tell; we see: SecretStore shop/prod is not there"),
-        (["hunter2 is what the tenant wrote"], "store", "ESO's words do not tell"),
-        (["StatusCode=403 ForbiddenByRbac"], "access-denied", "the vault denies ESO's identity"),
+        ("could not update secret, target is immutable", "immutable-target"),
+        (
+            'unable to update secret app: Secret "app" is invalid: data: Forbidden: field is immutable when '
+            "`immutable` is set",
+            "immutable-target",
+        ),
+        (f"{_KEY}GET https://v.vault.azure.net/secrets/immutable-flag/\nRESPONSE 503: 503 Service", "server-error"),
+        (f"{_KEY}Secret does not exist", "not-found"),
+        (f"{_KEY}dial tcp: lookup v.vault.azure.net: no such host", "unreachable"),
+        ('unable to create secret immutable-app: Secret "immutable-app" is invalid: data[x]: Invalid value', "unknown"),
     ],
 )
-def test_a_store_that_cannot_be_followed_is_named_where_eso_fails(words: list[str], cause: str, told: str) -> None:
-    """ESO's words only say that it is about a store; which one, and what is wrong with it, is what we see ourselves."""
-    found = classify(words, view(blind=(MISSING,)))
-    assert found.cause == cause
-    assert found.detail.startswith(told)
-    assert "hunter2" not in found.detail
-
-
-def test_without_our_own_look_esos_words_stand_alone() -> None:
-    """The cause is told by its meaning, and nothing of the Event is repeated."""
-    found = classify([NOT_GOTTEN], view())
-    assert found == Trouble(cause="store", detail="the SecretStore is missing, not ready, or not allowed here")
-    assert classify(["?"], view(es=external_secret(ready=False, ready_reason="SecretSyncedError"))).cause == "unknown"
-
-
-def test_a_spec_that_no_sync_has_applied_names_the_store_that_keeps_it_from_that() -> None:
-    """ESO does it by itself, but for a store that is not there it never will."""
-    new = view(es=external_secret(synced_generation=None, ready=None), stores={}, blind=(MISSING,))
-    (finding, *_) = full(new).findings
-    assert finding.kind is Kind.SPEC_NOT_APPLIED
-    assert finding.evidence.endswith("SecretStore shop/prod is not there")
-    assert "not there" not in full(replace(new, blind=())).findings[0].evidence
+def test_a_name_in_esos_words_is_no_cause(message: str, cause: str) -> None:
+    """`immutable-flag` is a good name for a vault secret; what fails is said beside it."""
+    es = decode_object("externalsecrets", body(external_secret()))
+    assert isinstance(es, ExternalSecret)
+    assert causes.classify([message], ChainView(es=es, stores={}, sources={})).cause == cause

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from agent.diagnose import causes
 from agent.diagnose.chain import diagnose, workload_finding
 from agent.diagnose.view import MANY_RIVALS, ChainReport, ChainView
 from agent.memory import Entry, NodeCache, SecretMemory, SourceMemory, VersionSeen
@@ -273,6 +274,62 @@ def test_an_excluded_or_pinned_chain_says_nothing_of_its_containers() -> None:
     ):
         report = diagnose(view(old, es=external_secret(**fields)), POLICY, NOW)
         assert (report.containers, report.verdicts) == (state, ())
+
+
+def test_a_chain_of_which_not_all_sources_can_be_named_is_not_pinned_by_those_that_are() -> None:
+    """A search beside a fixed version brings newer values all the same: its containers are judged."""
+    fixed = replace(USE, version="0123456789abcdef")
+    changed = NOW - 500
+    seen = view(
+        pod("p", created=changed - 100), es=external_secret(uses=(fixed,), unsupported="spec.dataFrom[0].find: ..."),
+        resolved=((fixed, SOURCE),), memory=history(("b", changed), ("a", LOOK)),
+    )  # fmt: skip
+    report = full(seen)
+    assert [finding.cause for finding in report.upstream.findings] == ["unsupported"]
+    assert states(report) == {"p": State.STALE}
+    alone = full(replace(seen, es=external_secret(uses=(fixed,))))
+    assert (alone.containers, alone.verdicts) == (State.PINNED, ())
+
+
+OTHER = SourceKey(SOURCE.vault, "other")
+OLD = SourceMemory(state=SourceState(created=LONG_AGO), event_at=LONG_AGO, seen_at=LOOK)
+GONE = SourceMemory(state=SourceState(present=False), event_at=NOW - 500, seen_at=NOW - 500, witnessed=True)
+
+
+def beside(other: SourceMemory, *, version: str = "", **fields: Any) -> ChainView:
+    """A chain that is in order, and reads a second vault secret of which this is known."""
+    use = SourceUse(store=STORE, name="other", version=version, secret_keys=("OTHER",), place="spec.data[1]")
+    es = external_secret(uses=(USE, use), **fields)
+    return view(es=es, sources={SOURCE: OLD, OTHER: other}, resolved=((USE, SOURCE), (use, OTHER)))
+
+
+def test_a_vault_secret_that_is_gone_fails_no_sync_of_a_chain_that_passes_over_it() -> None:
+    """Under deletionPolicy Delete or Merge its key goes, which is what the spec asks for; only Retain needs it."""
+    kept = full(beside(GONE, deletion_policy="Retain"))
+    assert [(finding.kind, finding.cause) for finding in kept.findings] == [(Kind.SYNC_FAILED, "not-found")]
+    for policy in ("Delete", "Merge"):
+        report = full(beside(GONE, deletion_policy=policy))
+        assert (report.upstream.vault, report.findings) == (State.FRESH, ())
+        seen = beside(GONE, deletion_policy=policy, ready=False, ready_reason="SecretSyncedError")
+        assert causes.seen_by_us(seen) is None
+
+
+def test_a_disabled_version_is_in_the_way_of_who_reads_it_alone() -> None:
+    """Where every use names a version by its id, ESO syncs: nothing is held up, and a newer neighbour is found."""
+    off = SourceMemory(state=SourceState(created=LOOK, enabled=False), event_at=LOOK, seen_at=LOOK, witnessed=True)
+    assert full(beside(off)).upstream.vault is State.UNKNOWN
+    fixed = beside(off, version="0123456789abcdef")
+    assert full(fixed).upstream.vault is State.FRESH
+    new = SourceMemory(state=SourceState(created=NOW - 10), event_at=NOW - 10, seen_at=NOW, witnessed=True)
+    behind = full(replace(fixed, sources={**fixed.sources, SOURCE: new}))
+    assert [finding.kind for finding in behind.upstream.findings] == [Kind.STALE, Kind.DISABLED]
+
+
+def test_an_immutable_secret_is_not_stuck_for_a_version_that_nobody_reads() -> None:
+    """It would be deleted for nothing: the newest version of what is read by a fixed one was never to come into it."""
+    new = SourceMemory(state=SourceState(created=LOOK), event_at=LOOK, seen_at=LOOK, witnessed=True)
+    assert [finding.kind for finding in full(beside(new, immutable=True)).findings] == [Kind.STUCK]
+    assert full(beside(new, immutable=True, version="0123456789abcdef")).findings == ()
 
 
 def test_a_container_on_a_node_that_is_not_ready_is_unknown() -> None:

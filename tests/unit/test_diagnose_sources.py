@@ -79,6 +79,15 @@ def test_an_older_version_that_is_the_newest_again_is_an_event_of_when_it_was_se
     assert after.versions[0].created == 100.0
 
 
+def test_a_secret_that_returns_with_an_older_version_is_an_event_of_when_it_was_seen() -> None:
+    """Purged, and restored from a backup: a sync that began after that version's creation has read the purged one."""
+    gone = sources.look(seen(100.0, 200.0), SourceState(present=False), at=300.0)
+    assert sources.look(gone, SourceState(created=100.0), at=400.0).event_at == 400.0
+    assert sources.look(gone, SourceState(created=200.0), at=400.0).event_at == 200.0
+    never = sources.look(None, SourceState(present=False), at=300.0)
+    assert sources.look(never, SourceState(created=100.0), at=400.0).event_at == 100.0
+
+
 def test_a_look_that_shows_nothing_new_changes_nothing() -> None:
     """The very same memory, so that nothing is written to the ledger."""
     assert sources.look(FIRST, SourceState(created=100.0), at=600.0) is FIRST

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.engine.campaign import Stale, storm, with_those_to_come
+from agent.engine.campaign import Stale, blast_radius, storm, with_those_to_come
 from agent.engine.world import World
 from agent.memory import StormMemory
 from agent.model import (
@@ -26,7 +27,7 @@ from agent.model import (
     Use,
     WorkloadKey,
 )
-from agent.policy import Policy, RecycleRule
+from agent.policy import Limits, Policy, RecycleRule
 
 NS = "shop"
 POLICY = Policy()
@@ -100,6 +101,15 @@ def test_only_what_a_sync_would_bring_counts() -> None:
     consumer = pod("a", Use("app", "envFrom"))
     assert counted(consumer, finding=replace(BEHIND, kind=Kind.SYNC_FAILED)) == {}
     assert counted(consumer, finding=replace(BEHIND, chain=ObjectKey(NS, "gone"))) == {}
+
+
+@pytest.mark.parametrize("sources", [(ONE,), (ONE, ONE), (ONE, TWO), (ONE,) * 20])
+def test_a_limit_of_zero_percent_forbids_every_recycle(sources: tuple[SourceKey, ...]) -> None:
+    """One workload or many, of one version or of several: a campaign is no way around it."""
+    stale = {workload(str(number)): frozenset({source}) for number, source in enumerate(sources)}
+    none = Policy(limits=Limits(disruptive_percent=0))
+    assert blast_radius(stale, lambda: 1000, none)
+    assert blast_radius({}, lambda: 1000, none) == ""
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 2000), st.sampled_from(["exceeded", "kept", "wanted"]))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from agent.diagnose.view import ChainReport, Upstream
 from agent.model import Finding, Kind, Link, ObjectKey, Refusal, State, WorkloadKey
 from agent.plan.decisions import Wait
@@ -51,6 +53,18 @@ def test_a_failing_chain_is_said_though_another_one_is_being_synced() -> None:
     for answer in (asked(*both), asked(*reversed(both))):
         assert isinstance(answer, Refusal)
         assert "shop/user" in answer.detail
+
+
+def test_what_is_said_beside_is_no_reason_and_an_answer_on_its_way_is_waited_for() -> None:
+    """A vault secret that expires next month holds nothing up; the one finding that does is named."""
+    waiting = chain("password", State.UNKNOWN)
+    (broken,) = waiting.report.upstream.findings
+    note = replace(broken, kind=Kind.EXPIRING, cause="")
+    for findings, kind in (((note,), Wait), ((note, broken), Refusal)):
+        upstream = replace(waiting.report.upstream, findings=findings)
+        answer = asked(replace(waiting, drifting_since=0.0, report=replace(waiting.report, upstream=upstream)))
+        assert isinstance(answer, kind)
+        assert not isinstance(answer, Refusal) or "sync-failed" in answer.detail
 
 
 def test_a_chain_that_has_been_broken_for_longer_than_a_day_holds_nothing_up() -> None:

@@ -52,6 +52,16 @@ def test_pods_of_a_workload_are_the_same_whichever_owner_was_known_first() -> No
     assert first.pods_of_workload(BACKEND) == second.pods_of_workload(BACKEND) != ()
 
 
+def test_a_namesake_of_another_api_group_is_another_workload() -> None:
+    """OpenKruise, too, has a StatefulSet and a DaemonSet: their pods are not those of the one that we know."""
+    world = World()
+    for name, group in (("db-0", "apps"), ("db-1", "apps.kruise.io")):
+        world.put("pods", replace(_pod(name), owner=Owner("StatefulSet", "db", f"uid-{group}", group)))
+    known = world.pods_of_workload(WorkloadKey(NAMESPACE, "StatefulSet", "db"))
+    assert [pod.key.name for pod in known] == ["db-0"]
+    assert world.workload_of(world.pods[ObjectKey(NAMESPACE, "db-1")]).kind == "StatefulSet.apps.kruise.io"
+
+
 def test_a_pod_that_is_gone_before_its_replica_set_comes_is_not_brought_back() -> None:
     """A dropped pod belongs to no workload, also when its owner becomes known afterwards."""
     world = World()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain
+from posixpath import normpath
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from agent.model import ContainerSpec, Use
 
 _TOKEN_VOLUME = re.compile(rb"kube-api-access-[a-z0-9]{5}")
 _TOKEN_NAME = b"kube-api-access-"
+_DATA = "..data"
 _REFERENCE = re.compile(r"\$\(([^)]*)\)")
 
 
@@ -232,22 +234,30 @@ def _mounted(mounts: list[Mount], volumes: dict[str, Volume]) -> Iterator[Use]:
         if volume is None:
             continue
         via = "volume" if volume.secret is not None else "projected"
+        several = volume.projected is not None and len(volume.projected.sources or ()) > 1
         for name, source in _sources(volume):
-            keys = tuple(word(item.key) for item in source.items) if source.items else None
+            keys, optional = tuple(word(item.key) for item in source.items) if source.items else None, source.optional
             if mount.sub_path or mount.sub_path_expr:
                 via, keys = "subPath", _below(mount, source)
+                optional = optional or (several and not source.items)  # the file may be of another source
             if name and keys != ():
-                yield Use(word(name), via, keys, optional=bool(source.optional))
+                yield Use(word(name), via, keys, optional=bool(optional))
 
 
 def _below(mount: Mount, source: SecretSource) -> tuple[str, ...] | None:
     """Keys whose files lie at or below the mounted path; all of them where the path has variables in it."""
-    path = (mount.sub_path or "").strip("/").removeprefix("./")
-    if mount.sub_path_expr or path in ("", "."):
+    path = _plain(mount.sub_path or "")
+    if mount.sub_path_expr or path == ".":
         return tuple(item.key for item in source.items) if source.items else None
     if not source.items:
         return (path,)
-    return tuple(item.key for item in source.items if item.path == path or item.path.startswith(path + "/"))
+    return tuple(item.key for item in source.items if f"{_plain(item.path)}/".startswith(path + "/"))
+
+
+def _plain(path: str) -> str:
+    """One spelling of all that lead to the same file; kubelet keeps the files of a volume below ``..data``."""
+    whole = normpath(path.strip("/"))
+    return "." if whole == _DATA else whole.removeprefix(_DATA + "/")
 
 
 def _sources(volume: Volume) -> Iterable[tuple[str, SecretSource]]:

@@ -22,7 +22,13 @@ from agent.cluster.decode.wire import (
 from agent.cluster.words import placement
 from agent.fingerprint import Fingerprints
 from agent.labels import Labels
-from agent.model import ContainerRun, ContainerSpec, Owner, Pod
+from agent.model import MODE, ContainerRun, ContainerSpec, Owner, Pod
+
+
+class Annotations(Wire, rename={"mode": MODE}):
+    """The one annotation that is read of a pod."""
+
+    mode: str | None = None
 
 
 class Meta(Wire):
@@ -33,6 +39,7 @@ class Meta(Wire):
     creation_timestamp: Time
     namespace: str = ""
     labels: msgspec.Raw = EMPTY
+    annotations: Annotations | None = None
     owner_references: msgspec.Raw = EMPTY
     deletion_timestamp: msgspec.Raw = EMPTY
 
@@ -145,6 +152,7 @@ def pod(wire: PodWire, _: Fingerprints | None) -> Pod:
         template_hash=labels.get("pod-template-hash") or labels.get("controller-revision-hash") or "",
         labels=labels,
         references=references,
+        mode=word(meta.annotations.mode or "") if meta.annotations else "",
     )
 
 

@@ -9,18 +9,11 @@ import msgspec
 from agent.cluster.decode.sharing import word
 from agent.cluster.decode.wire import EMPTY, Meta, Wire, controller, key_of
 from agent.fingerprint import Fingerprints
-from agent.model import RESTARTED_AT, ReplicaSet, Workload, WorkloadKey
+from agent.model import RESTARTED_AT, RESTARTERS, ReplicaSet, Workload, WorkloadKey
 
 _OURS = "secret-drift-agent/"
-_RESTARTERS = (
-    "reloader.stakater.com/",
-    "secret.reloader.stakater.com/",
-    "configmap.reloader.stakater.com/",
-    "reloader.external-secrets.io/",
-    "wave.pusher.com/",
-    "kubectl.kubernetes.io/restartedAt",
-)
-"""Annotations of those who restart pods by themselves: Reloader of Stakater and of ESO, Wave, ``rollout restart``."""
+_ALSO = ("configmap.reloader.stakater.com/", "kubectl.kubernetes.io/restartedAt")
+"""Annotations kept beside: of who restarts pods when something else than a Secret changes, or by hand."""
 
 
 class Replaced(Wire):
@@ -107,7 +100,7 @@ class ReplicaSetWire(Wire):
     metadata: Meta
 
 
-_KEPT = (_OURS, *_RESTARTERS)
+_KEPT = (_OURS, *RESTARTERS, *_ALSO)
 _volumes = msgspec.json.Decoder(Volumes)
 
 
