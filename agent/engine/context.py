@@ -12,6 +12,7 @@ import msgspec
 from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.writer import Writer
+from agent.engine.heldup import HeldUp
 from agent.engine.observe import Observer
 from agent.engine.troubles import Troubles
 from agent.engine.world import World
@@ -96,6 +97,7 @@ class Context:
         self.waits: set[Hashable] = set()  # chains and workloads with something under way or due soon: `once` goes on
         self.begun = {key: None for key, heal in memory.heals.items() if heal.begun}
         """Workloads whose heal has begun, in that order: few, of the thousands that may be due and may not."""
+        self.held_up = HeldUp(lambda key: self.world.dirty_workloads.add(key))
         self.troubles = Troubles(self.tell)
         self._emit, self._ask_vault = emit, ask_vault
         self.asked: dict[SourceKey, float] = {}  # since when an answer is awaited, or was no answer
@@ -205,6 +207,7 @@ class Context:
             return
         else:
             self.memory.heals[key] = heal
+        self.held_up.canary_ended(former, heal)
         if write:
             self.ledger.note("heals", key)
 

@@ -52,12 +52,18 @@ class Workloads:
             return True
         self.context.waits.discard(key)
         self.context.allow(workload=key)
+        self.context.held_up.going(key)
+        self.context.held_up.looked_at(key, begun=False)
         return False
 
     def consider(self, key: WorkloadKey) -> None:
         """Decide what is due for one workload now, and do it."""
-        if not self.must_consider(key):
-            return
+        if self.must_consider(key):
+            self.context.held_up.going(key)
+            self._consider(key)
+            self.context.held_up.looked_at(key, begun=key in self.context.begun)
+
+    def _consider(self, key: WorkloadKey) -> None:
         self.context.waits.discard(key)
         world = self.context.world
         if world.trouble("pods", key.namespace) and not world.pods_of_workload(key):
@@ -252,6 +258,8 @@ class Workloads:
                 again = heal.blocked_until  # nothing but a person's hand ends it, and that is looked for
             if again is not None:
                 context.timers.set(key, again)
+            if decision.refusal.reason == "campaign":
+                context.held_up.waits(key)
             if decision.refusal.reason == "mid-rollout":
                 context.waits.add(key)
             return False
