@@ -145,7 +145,7 @@ class ChainMemory(Kept, frozen=True, kw_only=True):
     cause_detail: str = ""
     probe: str = ""  # identity set for which a sync was tried although ESO failed
     acknowledged: str = ""  # syncedResourceVersion last seen acknowledged
-    pace: tuple[float, ...] = ()  # seconds of the last acknowledgements
+    pace: tuple[float, ...] = ()  # seconds of the last acknowledgement
     rotations: dict[str, Rotation] = {}  # str(source) -> the new version that is not counted, or not everywhere, yet
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,6 +13,7 @@ from agent.diagnose.acknowledgement import acknowledged, failed_since
 from agent.diagnose.view import ChainReport, ChainView
 from agent.engine.chains import Chains
 from agent.engine.context import Context
+from agent.engine.esopace import EsoPace
 from agent.engine.targets import Known
 from agent.events import Propagated, SecretBack, SecretDeleted, SecretNotBack, Synced, SyncRequested, SyncTimedOut
 from agent.memory import ChainMemory, Made, RecreateAttempt, SourceMemory, SyncAttempt
@@ -22,17 +22,18 @@ from agent.plan import sync
 from agent.plan.decisions import ForceSync, Recreate, Refuse, Wait
 from agent.plan.optout import NOT_READ
 
-KEPT_PACE = 20
-
 
 class Ladder:
     """Force-syncs and recreates of all chains: at most one of them under way for each."""
 
     def __init__(self, context: Context, chains: Chains) -> None:
         self.context, self.chains = context, chains
-        self._in_flight: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.sync is not None}
+        known = [(k, m) for k, m in context.memory.chains.items() if m.sync is not None or m.recreate or m.pace]
+        self._in_flight: set[ObjectKey] = {k for k, m in known if m.sync is not None}
+        self._recreating: set[ObjectKey] = {k for k, m in known if m.recreate is not None}
+        self._pace = EsoPace(seconds for _, m in known for seconds in m.pace[-1:])
+        self._given_up: dict[ObjectKey, SyncAttempt] = {}  # not acknowledged in time: it may yet be
         self._failing: dict[ObjectKey, str] = {}  # chain -> the call that the API server has not carried out
-        self._recreating: set[ObjectKey] = {k for k, m in context.memory.chains.items() if m.recreate is not None}
         self._held_up: set[ObjectKey] = set()  # due for a recreate, waiting for the end of another one
         self.queued: set[ObjectKey] = set()  # due for a force-sync, waiting for one of the slots
 
@@ -40,9 +41,10 @@ class Ladder:
         """Whether anything is under way or due for a chain; if not, as for most chains always, nothing is refused."""
         if key not in self.context.world.external_secrets:  # gone, with what was under way
             self._in_flight.discard(key)
+            self._given_up.pop(key, None)
             self._recreate_ended(key)
         report, memory = self.chains.reports.get(key), self.context.chain_memory(key)
-        if memory.sync is not None or memory.recreate is not None:
+        if memory.sync is not None or memory.recreate is not None or self._answered_late(key):
             return True
         if report is not None and report.findings and sync.deciding(memory, report) is not None:
             return True
@@ -65,7 +67,9 @@ class Ladder:
         if view is None or report is None:
             return
         before = view.memory
-        self._verify_sync(view)
+        if self._answered_late(key):
+            self._synced(view, self._given_up.pop(key), self.context.now, late=True)
+        self._verify_sync(self.chains.view(key) or view)
         self._verify_recreate(self.chains.view(key) or view)
         if self.context.chain_memory(key) != before:
             # What was under way has ended: judged anew before anything else is done.
@@ -100,7 +104,7 @@ class Ladder:
 
     def free_slots(self) -> int:
         """Force-syncs that may be written now."""
-        return max(0, self.context.policy.limits.syncs_in_flight - len(self._in_flight))
+        return max(0, self._pace.slots(self.context.policy) - len(self._in_flight))
 
     def in_flight(self) -> set[ObjectKey]:
         """Chains with a force-sync or a recreate under way."""
@@ -127,6 +131,7 @@ class Ladder:
             namespace_mode=namespace.mode if namespace else NOT_READ,
             namespace_deleting=namespace.deleting if namespace else False,
             in_flight=len(self._in_flight),
+            slots=self._pace.slots(context.policy),
             other_recreate=next((str(k) for k in self._recreating if k != view.es.key), ""),
             throttled_until=max((context.throttled.get(s.vault, 0.0) for _, s in view.resolved), default=0.0),
         )
@@ -135,6 +140,7 @@ class Ladder:
         context, es = self.context, view.es
         assert context.writer is not None
         context.waits.add(es.key)
+        self._given_up.pop(es.key, None)
         now = context.now
         stamp = str(int(now))
         if es.force_sync == stamp:
@@ -168,7 +174,7 @@ class Ladder:
         )
         if not isinstance(changed, Malformed):
             context.world.put("externalsecrets", changed)
-        context.timers.set(es.key, now + self._timeout())
+        context.timers.set(es.key, now + self._pace.timeout(context.policy))
 
     def _verify_sync(self, view: ChainView) -> None:
         context, es, attempt = self.context, view.es, view.memory.sync
@@ -177,7 +183,7 @@ class Ladder:
         now = context.now
         context.waits.add(es.key)
         if acknowledged(es, attempt.stamp):
-            if self.chains.targets.read(es) is Known.LESS and now - attempt.at < self._timeout():
+            if self.chains.targets.read(es) is Known.LESS and now - attempt.at < self._pace.timeout(context.policy):
                 context.timers.set(es.key, now + 0.1)  # done when the Secret is there for us, too
                 return
             self._synced(self.chains.view(es.key) or view, attempt, now)
@@ -186,13 +192,16 @@ class Ladder:
             # Reserved by a process that died before it wrote: nothing was done.
             self._set(es.key, replace(view.memory, sync=None, tries=None))
             return
-        timeout = self._timeout()
+        timeout = self._pace.timeout(context.policy)
         if now - attempt.at > timeout:
             tries = view.memory.tries
             if tries is not None:  # the pause begins now, not when the sync was asked for
                 tries = replace(tries, next_at=now + max(0.0, tries.next_at - attempt.at))
             self._set(es.key, replace(view.memory, sync=None, tries=tries))
             failed = (view.memory.cause or "unknown") if failed_since(es, attempt.at) else ""
+            if not failed:
+                self._given_up[es.key] = attempt
+                self._pace.silent(context.policy.limits.syncs_in_flight)
             context.step(Step.FORCE_SYNC, "failed" if failed else "timeout", failed)
             context.tell(
                 SyncTimedOut, chain=es.key, seconds=now - attempt.at, failed=failed,
@@ -201,12 +210,17 @@ class Ladder:
             return
         context.timers.set(es.key, attempt.at + timeout + 0.1)
 
-    def _synced(self, view: ChainView, attempt: SyncAttempt, now: float) -> None:
+    def _answered_late(self, key: ObjectKey) -> bool:
+        attempt, es = self._given_up.get(key), self.context.world.external_secrets.get(key)
+        return attempt is not None and es is not None and acknowledged(es, attempt.stamp)
+
+    def _synced(self, view: ChainView, attempt: SyncAttempt, now: float, *, late: bool = False) -> None:
         context, es, memory = self.context, view.es, view.memory
+        self._pace.answered(now - attempt.at, late=late)
         covered = {**memory.covered, **attempt.seen}
         covered = {name: seen for name, seen in covered.items() if name in {str(s) for s in view.sources}}
-        pace = (*memory.pace, now - attempt.at)[-KEPT_PACE:]
-        self._set(es.key, replace(memory, sync=None, covered=covered, covered_at=attempt.at, pace=pace))
+        took = (now - attempt.at,)
+        self._set(es.key, replace(memory, sync=None, covered=covered, covered_at=attempt.at, pace=took))
         moved = history.moved_since(view.secret_memory, attempt.at) if view.secret_memory is not None else ()
         context.tell(Synced, chain=es.key, seconds=now - attempt.at, moved=moved)
         new = {key: s for key, s in view.sources.items() if attempt.seen.get(str(key)) == s.state.identity}
@@ -221,12 +235,6 @@ class Ladder:
             if source.witnessed and source.state.present:
                 seconds = max(0.0, self.context.now - source.state.created)
                 self.context.tell(Propagated, source=key, chain=view.es.key, stage="vault_to_secret", seconds=seconds)
-
-    def _timeout(self) -> float:
-        timing = self.context.policy.timing
-        pace = [seconds for key in self._in_flight for seconds in self.context.chain_memory(key).pace]
-        median = statistics.median(pace) if pace else 0.0
-        return max(timing.sync_timeout, timing.sync_timeout_medians * median)
 
     # ------------------------------------------------------------------------------------------------- recreate
 
@@ -295,10 +303,7 @@ class Ladder:
     def _set(self, key: ObjectKey, memory: ChainMemory) -> None:
         self.context.remember_chain(key, memory)
         (self._in_flight.add if memory.sync is not None else self._in_flight.discard)(key)
-        if memory.recreate is not None:
-            self._recreating.add(key)
-        else:
-            self._recreate_ended(key)
+        (self._recreating.add if memory.recreate is not None else self._recreate_ended)(key)
 
     def _recreate_ended(self, key: ObjectKey) -> None:
         """Whoever was refused for it is judged anew: nothing else may ever tell of it."""

@@ -6,6 +6,7 @@ answers None or a refusal; one that cannot be evaluated refuses.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import msgspec
@@ -42,6 +43,7 @@ class SyncCase(msgspec.Struct, frozen=True, kw_only=True):
     namespace_mode: str = ""
     namespace_deleting: bool = False
     in_flight: int = 0  # force-syncs not acknowledged, in the whole cluster
+    slots: int = sys.maxsize  # as many as ESO answers in time; the policy's limit holds besides
     other_recreate: str = ""  # a Secret that was deleted and is not back: no other is deleted meanwhile
     throttled_until: float = 0.0
 
@@ -61,7 +63,7 @@ def decide(case: SyncCase) -> SyncDecision:
         return _recreate(case, finding)
     if step is Step.RECREATE and (refusal := gate_attempts(case, finding, Step.FORCE_SYNC)):
         return Refuse(refusal=refusal)  # the proof that ESO can read everything is a force-sync
-    if case.in_flight >= case.policy.limits.syncs_in_flight:
+    if case.in_flight >= min(case.slots, case.policy.limits.syncs_in_flight):
         return Wait(until=0.0, why="as many force-syncs as allowed are not acknowledged yet")
     return ForceSync(
         chain=case.view.es.key,
