@@ -102,6 +102,7 @@ class Tries(Kept, frozen=True, kw_only=True):
     key: str
     count: int = 0
     next_at: float = 0.0
+    kept_until: float = 0.0  # not forgotten before, though the drift is gone
 
 
 class RecreateAttempt(Kept, frozen=True, kw_only=True):

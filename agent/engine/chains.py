@@ -147,8 +147,10 @@ class Chains:
         for workload, verdicts in by_workload.items():
             name = f"container/{workload.kind}/{workload.name}"
             since = self.context.chain_memory(key).since.get(name, now)
-            if (finding := workload_finding(report, workload, verdicts, since)) is not None:
-                found[name] = finding
+            finding = workload_finding(report, workload, verdicts, since)
+            if finding is None or (finding.kind is Kind.SUSPECT and self._watch_tells_more(view, name)):
+                continue
+            found[name] = finding
         if report.containers is State.AWAITING:
             # Until the Secret is what it should be, what was found of the containers stands.
             before = self.findings.get(key, {})
@@ -170,6 +172,11 @@ class Chains:
             self.context.look_again(set(view.sources), oldest=view.secret.created + 1)
         return touched | set(by_workload) | {self.context.world.workload_of(pod) for pod in view.pods}
 
+    def _watch_tells_more(self, view: ChainView, name: str) -> bool:
+        """The Secret was read ahead of its watch, which will tell when it was written: no time for new doubts."""
+        ahead = self.context.observer.is_ahead(ObjectKey(view.es.key.namespace, view.es.target))
+        return ahead and name not in self.findings.get(view.es.key, {})
+
     def _remember_findings(self, key: ObjectKey, found: dict[str, Finding], report: ChainReport, now: float) -> None:
         memory = self.context.chain_memory(key)
         if not found and not memory.since and memory.tries is None:
@@ -181,7 +188,8 @@ class Chains:
                 kind = finding.kind.value if finding.workload is None else name
                 since[kind] = memory.since.get(kind, now)
         healthy = not any(f.is_drift and f.link is not Link.CONTAINER for f in found.values())
-        tries = None if healthy else memory.tries
+        forgotten = healthy and (memory.tries is None or now >= memory.tries.kept_until)
+        tries = None if forgotten else memory.tries
         self.context.remember_chain(key, replace(memory, since=since, tries=tries))
 
     def _remember_assumption(self, view: ChainView, report: ChainReport) -> None:
@@ -201,7 +209,8 @@ class Chains:
         gone = {name: old for name, old in before.items() if not same(old, found.get(name))}
         for old in gone.values():
             by = in_its_place(old, found.values())
-            self.context.tell(DriftGone, finding=old, lasted=max(0.0, now - old.since), by=by)
+            lasted = max(0.0, now - old.since) if old.since else 0.0
+            self.context.tell(DriftGone, finding=old, lasted=lasted, by=by)
         for name, finding in found.items():
             if name not in before or name in gone:
                 self.context.tell(DriftFound, finding=finding)

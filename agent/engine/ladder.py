@@ -147,7 +147,9 @@ class Ladder:
             stamp = str(int(now) + 1)
         attempt = SyncAttempt(stamp=stamp, at=now, seen=decision.seen, reason=decision.reason)
         interval = es.refresh_interval if es.refresh_interval > 0 else None
-        tries = sync.tried(view.memory.tries, decision.tries_key, context.policy, now, longest=interval)
+        tries = sync.tried(
+            view.memory.tries, decision.tries_key, context.policy, now, longest=interval, reason=decision.reason
+        )
         probe = decision.tries_key if decision.reason == "cause-gone" else view.memory.probe
         self._set(es.key, replace(view.memory, sync=attempt, tries=tries, probe=probe))
         context.reserve("chains", es.key)

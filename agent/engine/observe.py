@@ -202,6 +202,10 @@ class Observer:
         self._keep(view.key, known, ahead.read(view, since=self._lower.get(scope, 0.0), at=at))
         self.world.put("secrets", view)
 
+    def is_ahead(self, key: ObjectKey) -> bool:
+        """Whether a Secret was read by itself, and its watch has yet to bring what was read."""
+        return key in self._ahead
+
     def _came_late(self, known: SecretMemory, message: Changed) -> None:
         """A state that was there before one which was read ahead of the watch: it takes its place in the history."""
         view, ahead = message.object, self._ahead.get(message.object.key)

@@ -240,6 +240,8 @@ def gate_attempts(case: SyncCase, finding: Finding, step: Step) -> Refusal | Non
         return None
     if tries.count >= case.policy.limits.attempts:
         detail = f"given up after {tries.count} attempts; tried again when a source version or the spec changes"
+        if finding.kind is Kind.CHANGED_ELSEWHERE:
+            detail += ": whatever else writes the Secret undoes ESO's sync each time, and has to stop"
         return _refusal(case, step, "attempts", detail)
     if case.now < tries.next_at:
         return _refusal(
@@ -281,11 +283,16 @@ GATES: tuple[Gate, ...] = (
 )  # fmt: skip
 
 
-def tried(tries: Tries | None, key: str, policy: Policy, now: float, *, longest: float | None = None) -> Tries:
+def tried(
+    tries: Tries | None, key: str, policy: Policy, now: float, *, longest: float | None = None, reason: str = ""
+) -> Tries:
     """One more attempt, and when the next may be. It is forgotten when the drift is gone, not when a sync succeeds:
     a sync can be acknowledged for ever and change nothing.
+
+    What was changed elsewhere is well for a moment with each attempt, however often it is changed again: that is kept.
     """
     count = 1 if tries is None or tries.key != key else tries.count + 1
     grown = policy.timing.retry_backoff * 2.0 ** min(count - 1, DOUBLED)
     pause = min(grown, policy.timing.retry_backoff_max, longest or float("inf"))
-    return Tries(key=key, count=count, next_at=now + pause)
+    kept = policy.timing.retry_backoff_max if reason == Kind.CHANGED_ELSEWHERE.value else 0.0
+    return Tries(key=key, count=count, next_at=now + pause, kept_until=now + kept)

@@ -128,12 +128,12 @@ def _(event: ev.DriftFound) -> str:
 
 @phrase.register
 def _(event: ev.DriftGone) -> str:
-    kind, lasted = event.finding.kind, span(event.lasted)
-    if event.by is not None:
-        return f"found no longer, after {lasted}: {KIND_WORDS[kind]}; now: {KIND_WORDS[event.by]}"
-    if kind in OVER_WORDS:
-        return f"over after {lasted}: {OVER_WORDS[kind]}"
-    return f"found no longer, after {lasted}: {KIND_WORDS[kind]}"
+    kind = event.finding.kind
+    after = f"after {span(event.lasted)}" if event.finding.since else ""
+    if event.by is None and kind in OVER_WORDS:
+        return f"over {after}: {OVER_WORDS[kind]}"
+    now = f"; now: {KIND_WORDS[event.by]}" if event.by is not None else ""
+    return f"found no longer{after and ', '}{after}: {KIND_WORDS[kind]}{now}"
 
 
 @phrase.register

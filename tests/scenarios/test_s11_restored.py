@@ -95,6 +95,23 @@ def test_s11_a_restored_old_secret_is_healed_and_pods_that_never_saw_it_are_neve
         assert s.all_hold(NS, "backend", *KEY, "value-two")
 
 
+def test_s11_who_restores_it_again_and_again_is_not_fought_for_ever() -> None:
+    """Each heal lasts for a moment only: the attempts are counted all the same, and come to an end."""
+    with Scenario() as s:
+        old = _world(s)
+        s.policy(timing={**SOON, "retryBackoffMax": "60s"}, limits={"attempts": 3})
+        agent = watching(s)
+        for _ in range(3):
+            s.apply(old)
+            _healed(s, agent)
+        s.apply(old)
+        told = agent.until(reason="attempts", externalsecret="app-secrets")
+        s.cycles(agent, 6)
+
+        assert s.writes() == [SYNC] * 3
+        assert "undoes ESO's sync each time" in told["event"]
+
+
 def test_s11_a_backup_from_before_the_last_heal_is_undone_and_costs_no_pod() -> None:
     """Healed to the second value, then restored with the first: one force-sync more, and those pods stay."""
     with Scenario() as s:
