@@ -51,8 +51,8 @@ def drifting_since(report: ChainReport, known: Mapping[str, float]) -> float:
 
     What has been so for long must not hide what has just begun: a search is unknown for ever.
     """
-    wrong = (finding for finding in report.upstream.findings if finding.is_drift or finding.kind is Kind.UNKNOWN)
-    return max((known.get(finding.kind.value, finding.since) for finding in wrong), default=0.0)
+    wrong = (f for f in report.upstream.findings if f.is_drift or f.kind in (Kind.UNKNOWN, Kind.DISABLED))
+    return max((known.get(f.kind.value, f.since) for f in wrong), default=0.0)
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

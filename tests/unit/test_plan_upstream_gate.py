@@ -81,6 +81,15 @@ def test_what_has_been_wrong_for_long_hides_nothing_that_has_just_begun() -> Non
         assert drifting_since(report, {"unknown": NOW - 9 * DAY, "missing-secret": NOW - 2 * DAY}) == NOW - 2 * DAY
 
 
+def test_a_version_that_was_disabled_long_ago_holds_nothing_up() -> None:
+    """ESO may never read it: under OnChange, or outside its windows, the chain stays as it is."""
+    for since, kind in ((NOW - 9 * DAY, type(None)), (NOW - 5, Refusal)):
+        seen = chain("password", State.UNKNOWN, since=since)
+        findings = tuple(replace(finding, kind=Kind.DISABLED, cause="") for finding in seen.report.findings)
+        report = replace(seen.report, upstream=replace(seen.report.upstream, findings=findings))
+        assert isinstance(asked(replace(seen, report=report, drifting_since=drifting_since(report, {}))), kind)
+
+
 def test_a_change_of_the_secret_that_is_not_understood_yet_is_waited_for() -> None:
     """For some seconds a sync may explain it; till then nobody gets what was put there, however old all else is."""
     old = chain("password", State.UNKNOWN, since=NOW - 9 * DAY)
