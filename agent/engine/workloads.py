@@ -171,12 +171,11 @@ class Workloads:
     def _chain(self, report: ChainReport, workload: WorkloadKey) -> Chain:
         context = self.context
         memory, es = context.chain_memory(report.chain), context.world.external_secrets[report.chain]
-        upstream = [f for f in report.upstream.findings if f.is_drift or f.kind.value == "unknown"]
         sources = sources_known(context, es)
         return Chain(
             report=report,
             excluded=is_excluded(report),
-            drifting_since=min((memory.since.get(f.kind.value, f.since) for f in upstream), default=0.0),
+            drifting_since=recycle.drifting_since(report, memory.since),
             newest_created=max((source.state.created for source in sources), default=0.0),
             syncing=es.ready is not False and (memory.sync is not None or report.chain in context.world.dirty_chains),
             opted_out=objection(es, sources),

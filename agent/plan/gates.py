@@ -133,8 +133,8 @@ def gate_upstream(case: RecycleCase) -> Refusal | Wait | None:
     for chain in case.chains:
         if chain.excluded or not chain.report.upstream.holds_up:
             continue
-        if chain.syncing:
-            syncing = Wait(until=case.now + 1, why=f"ExternalSecret {chain.report.chain} is being synced")
+        if chain.syncing or chain.report.upstream.wake_at is not None:
+            syncing = Wait(until=case.now + 1, why=f"ExternalSecret {chain.report.chain} is being synced, or just was")
             continue
         if max(chain.drifting_since, chain.newest_created) > horizon or not chain.drifting_since:
             finding = next((f for f in chain.report.upstream.findings if f.kind not in BESIDE), None)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 import msgspec
 
 from agent.diagnose.view import ChainReport
 from agent.memory import Halt, HealMemory
-from agent.model import RESTARTED_AT, ContainerRun, Pod, Refusal, SourceKey, State, Step, Workload, WorkloadKey
+from agent.model import RESTARTED_AT, ContainerRun, Kind, Pod, Refusal, SourceKey, State, Step, Workload, WorkloadKey
 from agent.plan.decisions import EndHalt, Evict, Finish, HaltNow, Idle, Passed, RecycleDecision, Refuse, Restart, Wait
 from agent.plan.moved import Moved
 from agent.policy import Policy, RecycleRule, windows
@@ -43,6 +44,15 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
     newest_created: float = 0.0
     opted_out: str = ""  # why its owner objects
     syncing: bool = False  # a force-sync of ours is under way, or has just ended and the chain is judged anew
+
+
+def drifting_since(report: ChainReport, known: Mapping[str, float]) -> float:
+    """Since when the last of all that is wrong with the upper links is; 0: nothing is. ``known``: by kind.
+
+    What has been so for long must not hide what has just begun: a search is unknown for ever.
+    """
+    wrong = (f for f in report.upstream.findings if f.is_drift or f.kind in (Kind.UNKNOWN, Kind.DISABLED))
+    return max((known.get(f.kind.value, f.since) for f in wrong), default=0.0)
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

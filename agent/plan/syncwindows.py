@@ -17,6 +17,7 @@ _NAMES = {
 }
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _PART = re.compile(r"(\*|\d+)(?:-(\d+))?(?:/(\d+))?")
+_STAR = re.compile(r"(?:^|,)[*?](?:/0*1)?(?=,|$)")
 _FARTHEST = timedelta(days=9 * 366)
 """How far back a window may have begun: the 29th of February can be eight years ago."""
 
@@ -25,6 +26,22 @@ MOST = 100
 
 LONGEST = 256
 """Characters of a schedule."""
+
+_SHORTHANDS = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+
+
+class Schedule(NamedTuple):
+    """What a cron expression says; ``either``: one of the days of month and of week is enough."""
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    either: bool
 
 
 class Denied(NamedTuple):
@@ -53,31 +70,35 @@ def denied(windows: tuple[tuple[str, str, float], ...], now: float) -> Denied | 
 
 def last_start(schedule: str, now: float, seconds: float) -> float | None:
     """When the window open at ``now`` began; None: none is open. Raises ValueError for an unreadable schedule."""
-    fields = parse(schedule)
+    cron = parse(schedule)
     moment = datetime.fromtimestamp(now, UTC).replace(second=0, microsecond=0)
     earliest = moment - min(timedelta(seconds=seconds), _FARTHEST)
     while moment >= earliest:
-        if moment.month not in fields[3]:
+        if moment.month not in cron.months:
             moment = moment.replace(day=1, hour=0, minute=0) - timedelta(minutes=1)
-        elif not _day(fields, moment):
+        elif not _day(cron, moment):
             moment = moment.replace(hour=0, minute=0) - timedelta(minutes=1)
-        elif moment.hour not in fields[1]:
+        elif moment.hour not in cron.hours:
             moment = moment.replace(minute=0) - timedelta(minutes=1)
-        elif moment.minute not in fields[0]:
+        elif moment.minute not in cron.minutes:
             moment -= timedelta(minutes=1)
         else:  # those that began earlier have ended earlier, too
             return moment.timestamp() if moment.timestamp() + seconds > now else None
     return None
 
 
-def parse(schedule: str) -> tuple[frozenset[int], ...]:
-    """The five fields of a cron expression as sets. Raises ValueError."""
+def parse(schedule: str) -> Schedule:
+    """The five fields of a cron expression, or a shorthand of them such as ``@daily``. Raises ValueError."""
     if len(schedule) > LONGEST:
         raise ValueError(f"a schedule of {len(schedule)} characters, more than {LONGEST}")
-    parts = schedule.lower().split()
+    words = schedule.lower()
+    parts = _SHORTHANDS.get(words.strip(), words).split()
     if len(parts) != len(_RANGES):
         raise ValueError(f"expected five cron fields, found {len(parts)}")
-    return tuple(_field(part, low, high) for part, (low, high) in zip(parts, _RANGES, strict=True))
+    fields = [_field(part, low, high) for part, (low, high) in zip(parts, _RANGES, strict=True)]
+    minutes, hours, days, months, weekdays = fields
+    either = not any(_STAR.search(part) for part in (parts[2], parts[4]))
+    return Schedule(minutes, hours, days, months, weekdays, either)
 
 
 def _field(text: str, low: int, high: int) -> frozenset[int]:
@@ -99,9 +120,7 @@ def _field(text: str, low: int, high: int) -> frozenset[int]:
     return frozenset(found)
 
 
-def _day(fields: tuple[frozenset[int], ...], moment: datetime) -> bool:
-    in_month, in_week = moment.day in fields[2], (moment.isoweekday() % 7) in fields[4]
-    # As cron has it: if both are restricted, either is enough.
-    if len(fields[2]) < 31 and not set(range(7)) <= fields[4]:
-        return in_month or in_week
-    return in_month and in_week
+def _day(cron: Schedule, moment: datetime) -> bool:
+    in_month, in_week = moment.day in cron.days, (moment.isoweekday() % 7) in cron.weekdays
+    # As cron has it: if both are restricted, either is enough; one is by whatever is written but a star.
+    return in_month or in_week if cron.either else in_month and in_week

@@ -55,11 +55,27 @@ def test_the_window_that_is_open_began_last_of_all_that_could(schedule: str, now
         ("30 6 29 2 *", "2027-02-28T12:00", 1461, "2024-02-29T06:30"),
         ("0 0 31 2 *", "2027-02-28T12:00", 100_000, None),
         ("0 22 * * fri", "2026-11-28T03:00", 1, "2026-11-27T22:00"),
+        ("@yearly", "2026-01-20T00:00", 31, "2026-01-01T00:00"),
+        ("@daily", "2026-11-28T03:00", 1, "2026-11-28T00:00"),
+        ("@hourly", "2026-11-28T03:59", 1, "2026-11-28T03:00"),
     ],
 )
 def test_a_window_may_be_open_for_weeks_or_years(schedule: str, now: str, days: float, start: str | None) -> None:
     """A freeze of a whole December still holds at its end; what never comes was never open."""
     assert last_start(schedule, at(now), days * DAY) == (at(start) if start else None)
+
+
+@pytest.mark.parametrize(
+    ("days", "began"),
+    [
+        ("1-31 * 1", True), ("1 * 0-6", True), ("*/2 * 1", True), ("2 * 2", True), ("2 * 3", False),
+        ("* * 1", False), ("*/1 * 1", False), ("?,3 * 1", False), ("2 * *", False), ("? * 2", True),
+    ],
+)  # fmt: skip
+def test_both_days_must_fit_only_where_one_is_a_star(days: str, began: bool) -> None:
+    """So ESO's cron has it: even all days of a month, written out, are a restriction, and one of both is enough."""
+    tuesday_the_third = at("2026-11-03T10:00")
+    assert (last_start(f"0 0 {days}", tuesday_the_third, DAY) is not None) is began
 
 
 def test_a_denial_holds_wherever_it_stands() -> None:

@@ -8,7 +8,7 @@ from agent.diagnose.view import ChainReport, Upstream
 from agent.model import Finding, Kind, Link, ObjectKey, Refusal, State, WorkloadKey
 from agent.plan.decisions import Wait
 from agent.plan.gates import gate_upstream
-from agent.plan.recycle import Chain, RecycleCase, Surroundings
+from agent.plan.recycle import Chain, RecycleCase, Surroundings, drifting_since
 from agent.policy import Policy
 
 NOW = 2_000_000.0
@@ -65,6 +65,36 @@ def test_what_is_said_beside_is_no_reason_and_an_answer_on_its_way_is_waited_for
         answer = asked(replace(waiting, drifting_since=0.0, report=replace(waiting.report, upstream=upstream)))
         assert isinstance(answer, kind)
         assert not isinstance(answer, Refusal) or "sync-failed" in answer.detail
+
+
+def test_what_has_been_wrong_for_long_hides_nothing_that_has_just_begun() -> None:
+    """A search is unknown for ever: once its Secret goes, too, no pod is sent away that would need it."""
+    old = chain("password", State.UNKNOWN, since=NOW - 9 * DAY)
+    (unknown,) = (replace(finding, kind=Kind.UNKNOWN, cause="unsupported") for finding in old.report.findings)
+    gone = replace(unknown, kind=Kind.MISSING_SECRET, link=Link.SECRET, since=NOW - 5, cause="")
+    for order in ((unknown, gone), (gone, unknown)):
+        upstream = replace(old.report.upstream, secret=State.STALE, findings=order)
+        report = replace(old.report, upstream=upstream)
+        since = drifting_since(report, {"unknown": NOW - 9 * DAY})
+        assert since == NOW - 5
+        assert isinstance(asked(replace(old, report=report, drifting_since=since)), Refusal)
+        assert drifting_since(report, {"unknown": NOW - 9 * DAY, "missing-secret": NOW - 2 * DAY}) == NOW - 2 * DAY
+
+
+def test_a_version_that_was_disabled_long_ago_holds_nothing_up() -> None:
+    """ESO may never read it: under OnChange, or outside its windows, the chain stays as it is."""
+    for since, kind in ((NOW - 9 * DAY, type(None)), (NOW - 5, Refusal)):
+        seen = chain("password", State.UNKNOWN, since=since)
+        findings = tuple(replace(finding, kind=Kind.DISABLED, cause="") for finding in seen.report.findings)
+        report = replace(seen.report, upstream=replace(seen.report.upstream, findings=findings))
+        assert isinstance(asked(replace(seen, report=report, drifting_since=drifting_since(report, {}))), kind)
+
+
+def test_a_change_of_the_secret_that_is_not_understood_yet_is_waited_for() -> None:
+    """For some seconds a sync may explain it; till then nobody gets what was put there, however old all else is."""
+    old = chain("password", State.UNKNOWN, since=NOW - 9 * DAY)
+    upstream = replace(old.report.upstream, secret=State.UNKNOWN, wake_at=NOW + 9)
+    assert isinstance(asked(replace(old, report=replace(old.report, upstream=upstream))), Wait)
 
 
 def test_a_chain_that_has_been_broken_for_longer_than_a_day_holds_nothing_up() -> None:
