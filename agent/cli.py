@@ -181,10 +181,12 @@ def _doctor_parser(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _seconds(text: str) -> float:
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    if text[-1:] in units and text[:-1].replace(".", "", 1).isdigit():
-        return float(text[:-1]) * units[text[-1]]
-    raise argparse.ArgumentTypeError(f"expected a duration such as 90s or 5m; found {text!r}")
+    from agent.policy.fields import parse_duration  # where somebody names one
+
+    try:
+        return parse_duration(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def _storm_span(text: str) -> float:

@@ -155,7 +155,8 @@ class Asked:
         assert chain is not None
         if chain not in context.world.external_secrets:
             trouble = context.world.trouble("externalsecrets", chain.namespace)
-            found.end("failed", trouble.detail if trouble is not None else "there is no such ExternalSecret")
+            missing = f"there is no ExternalSecret {chain}: kubectl get externalsecrets -A names them"
+            found.end("failed", trouble.detail if trouble is not None else missing)
             return
         found.workloads = self._consumers(chain)
         if found.request.dry_run:
@@ -180,7 +181,8 @@ class Asked:
         named = [k for k in context.memory.heals if (k.namespace, k.name) == (request.namespace, request.name)]
         halted = [key for key in named if context.memory.heals[key].halt is not None]
         if not halted:
-            found.end("failed", "no workload of that name is halted")
+            name = f"{request.namespace}/{request.name}"
+            found.end("failed", f"no workload of that name is halted: {name}. `scan` names those that are")
             return
         for key in halted:
             if request.dry_run:

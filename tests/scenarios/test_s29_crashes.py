@@ -185,6 +185,10 @@ HEALS = {
 }
 
 
+ACTIONS = ("patch externalsecrets", "delete secrets", "create pods/eviction", "patch deployments")
+"""Calls that disrupt: the same number of them in every run."""
+
+
 def _points(kind: str, *, every_call: bool, short: bool) -> tuple[Point, ...]:
     """The places in an undisturbed heal, the second of its world: Events that are there already are patched.
 
@@ -218,5 +222,6 @@ def test_s29_a_heal_is_finished_wherever_the_agent_was_killed(kind: str, every_c
     worlds = 1 if Scenario.real else WORLDS  # a real one takes an API server of its own
     Crashing(options, make).each(round_of, chosen, worlds=worlds, rounds=ROUNDS.get(kind, len(chosen)))
 
+    assert [str(point) for point in chosen if point.kind in ACTIONS and point not in hit] == []
     # How often the ledger is saved, and a vault asked, hangs on the moment: such a request may not come in every run.
     assert len(hit) >= 0.6 * len(chosen)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli import parser
+
 WITHOUT = "import sys; sys.modules['trustme'] = None; from agent.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -27,3 +29,11 @@ def test_the_agent_itself_needs_no_extra(tmp_path: Path) -> None:
     place = [sys.executable, "-c", WITHOUT, "policy", "check", str(policy)]
     ended = subprocess.run(place, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_durations_are_those_of_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the policy takes the options take, too; anything else is refused with what was expected."""
+    assert parser().parse_args(["once", "--deadline", "1m30s"]).deadline == 90.0
+    with pytest.raises(SystemExit):
+        parser().parse_args(["once", "--deadline", "soon"])
+    assert "expected a duration such as 15s, 5m, 2h, 30d or 1m30s; found 'soon'" in capsys.readouterr().err
