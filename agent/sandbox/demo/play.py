@@ -37,7 +37,7 @@ class Outcome:
         return (
             self.done
             and sorted(self.actions) == sorted(self.story.actions)
-            and set(self.story.refused) <= set(self.refused)
+            and set(self.story.refused) <= set(self.refused) <= {*self.story.refused, *self.story.may_refuse}
         )
 
 
@@ -78,6 +78,7 @@ def _play(stage: Stage, story: Story, number: int, out: TextIO) -> Outcome:
     is_done = stage.wait(done, story.seconds)
     seconds = time.monotonic() - began
     stage.wait(lambda: False, AFTERMATH)
+    is_done = is_done and story.still(stage)
     stage.on_line = lambda _: None
     refused = [str(line.fields["reason"]) for line in heard[first:] if "refused (" in line.text]
     outcome = Outcome(story, is_done, tuple(stage.actions()[before:]), tuple(dict.fromkeys(refused)), seconds)

@@ -125,12 +125,13 @@ class Stage:
 
     def all_hold(self, app: str, wanted: dict[str, str], replicas: int) -> bool:
         """Every container of the Deployment runs with these values of the Secret's keys."""
-        held = self.held(app)
-        return len(held) == replicas and all(
-            {key: value for (_, key), value in each.source.items() if key in wanted}
-            == {key: value.encode() for key, value in wanted.items()}
-            for each in held
-        )
+        return len(self.held(app)) == replicas == self.holding(app, wanted)
+
+    def holding(self, app: str, wanted: dict[str, str]) -> int:
+        """How many containers of the Deployment run with these values of the Secret's keys."""
+        values = {key: value.encode() for key, value in wanted.items()}
+        found = ({key: v for (_, key), v in each.source.items() if key in wanted} for each in self.held(app))
+        return sum(got == values for got in found)
 
     def ready(self, app: str) -> int:
         """Ready replicas of a Deployment."""

@@ -26,6 +26,8 @@ class Story:
     done: Callable[[Stage], bool]
     actions: tuple[str, ...]  # exactly these, in any order: workloads are recycled side by side
     refused: tuple[str, ...] = ()
+    may_refuse: tuple[str, ...] = ()  # for a moment, if it comes to that
+    still: Callable[[Stage], bool] = lambda stage: True  # asked when all is quiet again
     measured: bool = True  # whether "vault to last fresh container" means anything here
     seconds: float = 20.0
 
@@ -42,6 +44,11 @@ def _deny(stage: Stage) -> None:
 def _bad_password(stage: Stage) -> None:
     stage.reject(BAD)
     stage.rotate(MONGODB, BAD)
+
+
+def _old_but_for_the_canary(stage: Stage) -> bool:
+    old = {"MONGODB_URI": GOOD}
+    return stage.holding("backend", old) == 2 == stage.ready("backend") and stage.all_hold("worker", old, 1)
 
 
 STORIES = (
@@ -62,6 +69,7 @@ STORIES = (
             and stage.log_says("backend", "MongoDB connected")
         ),
         ("force-sync", *_evicted(3), "restart"),
+        may_refuse=("campaign",),
     ),
     Story(
         "two Langfuse keys are added to the ExternalSecret",
@@ -85,6 +93,7 @@ STORIES = (
         _deny,
         lambda stage: any("access-denied" in str(line.fields.get("cause")) for line in stage.lines),
         ("force-sync",),
+        still=lambda stage: stage.all_hold("backend", {"API_KEY": "key-two"}, 3) and stage.ready("backend") == 3,
         measured=False,
     ),
     Story(
@@ -93,6 +102,7 @@ STORIES = (
         lambda stage: stage.allow_eso(True),
         lambda stage: stage.all_hold("backend", {"API_KEY": "key-three"}, 3) and stage.ready("backend") == 3,
         _evicted(3),
+        measured=False,
     ),
     Story(
         "a bad password",
@@ -101,6 +111,7 @@ STORIES = (
         lambda stage: any("canary-failed" in str(line.fields.get("reason")) for line in stage.lines),
         ("force-sync", "evict"),
         refused=("campaign",),
+        still=_old_but_for_the_canary,
         measured=False,
     ),
     Story(
@@ -113,5 +124,6 @@ STORIES = (
             and stage.all_hold("worker", {"MONGODB_URI": GOOD}, 1)
         ),
         ("force-sync",),
+        may_refuse=("campaign",),
     ),
 )
