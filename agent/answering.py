@@ -8,8 +8,10 @@ from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, Unreachable
 from agent.cluster.reader import budgets
 from agent.complaints import of_troubles
+from agent.diagnose.sources import learn_versions
+from agent.engine.vaults import MOST_VERSION_LISTS
 from agent.loop import Agent
-from agent.model import Budget, Finding, Refusal
+from agent.model import Budget, Finding, ObjectKey, Refusal
 from agent.plan.decisions import Refuse
 from agent.report.scan import Subject, subject_of
 
@@ -21,6 +23,20 @@ def read_budgets(agent: Agent, namespace: str, notes: list[str]) -> list[Budget]
     except (ApiProblem, Unreachable, BadAnswer) as error:
         notes.append(f"PodDisruptionBudgets could not be read ({error}): whether one forbids an eviction is not told")
         return []
+
+
+def name_versions(agent: Agent, chain: ObjectKey) -> None:
+    """Ask for the ids of the newest versions that a chain reads: a list of a vault's secrets does not tell them."""
+    view, memory, vaults = agent.engine.chains.view(chain), agent.context.memory.sources, agent.context.world.vaults
+    unnamed = [
+        (source, known)
+        for source, known in (view.sources.items() if view is not None else ())
+        if known.state.present and not any(v.id for v in known.versions if v.created == known.state.created)
+        if source.vault in vaults and vaults[source.vault].trouble is None
+    ]
+    for source, known in unnamed[:MOST_VERSION_LISTS]:
+        if (found := agent.sweepers.of(source.vault).versions(source.name)) is not None:
+            memory[source] = learn_versions(known, found)
 
 
 def planned_refusals(agent: Agent) -> list[Refusal]:

@@ -79,7 +79,7 @@ class Agent:
         self.settings, self.conn, self.policy_file, self.clock = settings, conn, policy, clock
         self.subscribers = list(subscribers)
         self.inbox: Inbox = queue.SimpleQueue()
-        self._sweepers = Sweepers(make_vault, self.inbox.put, clock)
+        self.sweepers = Sweepers(make_vault, self.inbox.put, clock)
         self._scopes = scopes(settings.namespaces)
         self._reflectors: list[Reflector] = []
         self._versions: dict[Scope, str] = {}
@@ -99,11 +99,11 @@ class Agent:
         observer = Observer(world, memory, on_malformed=lambda found: self.engine.malformed(found))
         self.context = Context(
             conn=conn, writer=writer, ledger=ledger, memory=memory, observer=observer, policy=policy.current,
-            clock=clock, emit=self._emit, ask_vault=self._sweepers.ask, stopping=self.stopping, leading=leading,
+            clock=clock, emit=self._emit, ask_vault=self.sweepers.ask, stopping=self.stopping, leading=leading,
         )  # fmt: skip
         self.context.fingerprints = self.installation.fingerprints
         self.context.acknowledged = acknowledged(conn, settings.agent_namespace)
-        self._sweepers.known, self._sweepers.policy = memory.sources, policy.current
+        self.sweepers.known, self.sweepers.policy = memory.sources, policy.current
         self.engine = Engine(self.context, self.inbox, me)
         self._inquiries: Inquiries | None = None
         self.engine.acting = settings.access == "heal"
@@ -140,12 +140,12 @@ class Agent:
                     # A vault's answer explains a Secret only if it is newer; all the rest can be read meanwhile.
                     self.engine.take_in()
                     for host, names in sorted(self.engine.wanted().items()):
-                        looks.append(sweeps.submit(self._sweepers.of(host).look, frozenset(names), ends, peace=peace))
+                        looks.append(sweeps.submit(self.sweepers.of(host).look, frozenset(names), ends, peace=peace))
             sharing.forget()
             while wait(looks, timeout=0.2).not_done and not self.stopping.is_set():
                 pass
             if self.stopping.is_set():
-                self._sweepers.stop()
+                self.sweepers.stop()
                 raise Stopped
             for look in looks:
                 self.inbox.put(look.result())
@@ -230,7 +230,7 @@ class Agent:
         """End all threads."""
         if self._inquiries is not None:
             self._inquiries.stop()
-        self._sweepers.stop()
+        self.sweepers.stop()
         for reflector in self._reflectors:
             reflector.begin_stop()
         for reflector in self._reflectors:
@@ -266,7 +266,7 @@ class Agent:
             self._answered.clear()
             self._awaited = set(self.engine.wanted())
             for host, names in self.engine.wanted().items():
-                self._sweepers.ask(host, frozenset(names))
+                self.sweepers.ask(host, frozenset(names))
         self._awaited -= {host for host in self._awaited if host in self._answered}
         if not self._awaited:
             self.engine.settle()
@@ -300,12 +300,12 @@ class Agent:
             self.engine.prune()
             self.engine.full()
         for host, names in self.engine.wanted().items():
-            self._sweepers.ask(host, frozenset(names))
+            self.sweepers.ask(host, frozenset(names))
 
     def _reload_policy(self) -> None:
         before = self.policy_file.problem
         if self.policy_file.reload_if_changed():
-            self.context.policy = self._sweepers.policy = self.policy_file.current
+            self.context.policy = self.sweepers.policy = self.policy_file.current
             self.engine.full()
             self.context.tell_policy()
             self._read_bounds()  # what heals from now on was perhaps installed just before
@@ -362,7 +362,7 @@ class Agent:
             reflector = Reflector(self.conn, scope, self.inbox.put, resume=resume, **part)
             self._reflectors.append(reflector)
             reflector.start()
-        self._sweepers.start()
+        self.sweepers.start()
 
     def _emit(self, event: Event) -> None:
         for subscriber in self.subscribers:

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent import garbage
-from agent.answering import in_markdown, next_steps, planned_refusals, read_budgets
+from agent.answering import in_markdown, name_versions, next_steps, planned_refusals, read_budgets
 from agent.clock import Clock
 from agent.cluster.decode import BadAnswer
 from agent.cluster.errors import ApiProblem, ConnectionProblem, Unreachable, trouble_of
@@ -199,6 +199,7 @@ class Started:
         from agent.report import explain  # what only this command needs
 
         key, notes = ObjectKey(namespace, name), agent.reservations()
+        name_versions(agent, key)
         found = read_budgets(agent, namespace, notes)
         told = explain.gather(agent.engine, key, notes=notes, budgets=found, remembered=agent.remembered)
         if told is None:

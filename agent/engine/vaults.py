@@ -74,14 +74,20 @@ class Sweeper:
         versions: dict[str, tuple[VersionSeen, ...]] = {}
         if view.trouble is None:
             for name in self._changed(view, names)[:MOST_VERSION_LISTS]:
-                found = self._client.versions(name, until)
-                if not isinstance(found, Trouble):
-                    versions[name] = tuple(VersionSeen(created=v.created, enabled=v.enabled, id=v.id) for v in found)
+                if (found := self.versions(name, until)) is not None:
+                    versions[name] = found
             for name, state in view.sources.items():
                 if (known := self._states.get(name)) == state:
                     view.sources[name] = known  # one object for us, the memory and every sweep
             self._states.update(view.sources)
         return VaultAnswer(view, names, versions, self._client.blocked_seconds)
+
+    def versions(self, name: str, until: float | None = None) -> tuple[VersionSeen, ...] | None:
+        """The versions of one secret, by their ids; None: they could not be had."""
+        found = self._client.versions(name, until)
+        if isinstance(found, Trouble):
+            return None
+        return tuple(VersionSeen(created=v.created, enabled=v.enabled, id=v.id) for v in found)
 
     def _changed(self, view: VaultView, names: frozenset[str]) -> list[str]:
         changed = []

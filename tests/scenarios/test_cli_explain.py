@@ -96,6 +96,9 @@ def test_explain_follows_a_rotation_from_the_vault_to_each_container() -> None:
         assert [runs(one) for one in containers(calm, "backend")] == [[version(calm, 0)]] * 2
         assert [one["state"] for one in containers(calm, "files")] == ["not-judged"]
         assert calm["next"]["step"] == "none"
+        vault = s.vault(KV)
+        newest = {source["name"]: source["newest"]["id"] for source in calm["sources"]}
+        assert newest == {name: s.call(vault.versions, name)[0].version for name in newest}
 
         s.rotate(KV, "mongodb-connection-string-test", "mongo-secret-two")
         behind = told(s)
