@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from test_diagnose_chain import KEY, LONG_AGO, NOW, POLICY, SOURCE, external_secret, full, view
 
-from agent.diagnose import frozen
+from agent.diagnose import frozen, sources
 from agent.diagnose.view import ChainView
 from agent.memory import ChainMemory, Made, SourceMemory
 from agent.model import Kind, SecretView, SourceKey, SourceState, State
@@ -86,3 +86,11 @@ def test_of_a_pinned_version_a_frozen_secret_need_not_hold_a_newer_one() -> None
         sources={source: moment.sources[SOURCE], another: other},
     )
     assert full(fixed).upstream.secret is State.FRESH
+
+
+def test_a_vault_secret_that_was_deleted_and_recovered_leaves_a_frozen_secret_as_good_as_it_was() -> None:
+    """An answer of the time at which it was hidden does not prove that its version is younger than the Secret."""
+    moment = seen(LONG_AGO)
+    known = sources.look(moment.sources[SOURCE], SourceState(present=False), at=MADE + 100, before=MADE + 90)
+    known = sources.look(known, SourceState(created=LONG_AGO), at=MADE + 200, before=MADE + 190)
+    assert full(replace(moment, sources={SOURCE: known})).findings == ()
