@@ -15,6 +15,7 @@ from agent.model import Kind, SecretView, SourceKey, SourceState, State
 
 MADE = NOW - 5000
 MARGIN = POLICY.margins.vault
+ABSENT = sources.look(None, SourceState(present=False), at=MADE - 600)
 IDENTITY = SourceState(created=MADE + 5).identity
 
 
@@ -38,6 +39,9 @@ def seen(created: float, chain: ChainMemory | None = None, **source: Any) -> Cha
         (seen(MADE - 5, witnessed=True), "of the same moment, seen to change", None),
         (seen(MADE - 5), "found beside it, the earlier one", True),
         (seen(MADE + 5), "found beside it, the later one", None),
+        (seen(MADE - 5, witnessed=True, former=ABSENT, earliest=MADE - 5), "the first and only one", True),
+        (seen(MADE - 5, witnessed=True, former=ABSENT, earliest=MADE - 50), "not the only one", None),
+        (seen(MADE - 5, witnessed=True, former=ABSENT), "perhaps not the only one", None),
         (seen(MADE + 5, witnessed=True, unseen_at=MADE + 2), "an answer of after it did not have it", False),
         (seen(MADE + 5, witnessed=True, unseen_at=MADE + 1), "an answer of perhaps before it did not have it", None),
         (
