@@ -62,7 +62,8 @@ class Writer:
         A plain 429 (the server throttles us) is an ApiProblem, as for any other request. ``dry_run``: the pod stays.
         """
         options: dict[str, object] = {"preconditions": {"uid": uid}}
-        if self.dry_run or dry_run:
+        dry_run = dry_run or self.dry_run
+        if dry_run:
             options["dryRun"] = ["All"]
         body = {
             "apiVersion": "policy/v1",
@@ -71,7 +72,7 @@ class Writer:
             "deleteOptions": options,
         }
         try:
-            self._send("POST", RESOURCES["pods"].path(key.namespace, key.name, "eviction"), body)
+            self._send("POST", RESOURCES["pods"].path(key.namespace, key.name, "eviction"), body, dry_run=dry_run)
         except ApiProblem as error:
             refused = _refusal(error)
             if refused is None:
@@ -183,9 +184,12 @@ class Writer:
         *,
         content_type: str = "application/json",
         read_timeout: float = _ANSWERED_WITHIN,
+        dry_run: bool = False,
     ) -> Answer:
         encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
         query = {k: v for k, v in self._query.items() if method != "DELETE" or k != "fieldManager"}
+        if dry_run:  # webhooks are told of it by the query alone, whatever the body says
+            query["dryRun"] = "All"
         return self._conn.request(
             method, path, query=query, body=encoded, content_type=content_type, read_timeout=read_timeout
         )

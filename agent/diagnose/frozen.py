@@ -18,7 +18,8 @@ def held(view: ChainView, key: SourceKey, source: SourceMemory, policy: Policy) 
     It was, where ESO had fetched that version before it wrote the Secret: by a force-sync, or as we saw before we
     deleted the former one. It was not, where the vault was asked after the Secret was there, and still had no such
     version. Else the clocks tell (the vault's and the API server's, whole seconds both), apart by more than the margin;
-    and a version that we found beside its Secret, with neither seen to change, came before it if its time does.
+    and a version that we found beside its Secret, with neither seen to change, came before it if its time does. Where
+    the vault had none before, and has one alone, there was no other to write.
     """
     secret, memory = view.secret, view.memory
     if secret is None:
@@ -32,6 +33,8 @@ def held(view: ChainView, key: SourceKey, source: SourceMemory, policy: Policy) 
     if _made_from(memory, secret.uid).get(str(key)) == identity:
         return True
     if memory.covered.get(str(key)) == identity and memory.covered_at < made:
+        return True
+    if (former := source.former) is not None and not former.state.present and source.earliest == created:
         return True
     return True if not source.witnessed and created <= made else None
 

@@ -38,7 +38,7 @@ def look(memory: SourceMemory | None, state: SourceState, *, at: float, before: 
         witnessed=True,
         versions=_with(state, memory.versions),
         former=_past(memory, KEPT_FORMER),
-        unseen_at=before if newer else memory.unseen_at,
+        unseen_at=_unseen_at(state, memory, before, newer=newer),
     )
 
 
@@ -94,6 +94,17 @@ def _newer(state: SourceState, memory: SourceMemory) -> bool:
     if memory.state.present:
         return state.created > memory.state.created
     return all(state.created >= version.created for version in memory.versions[:1])
+
+
+def _unseen_at(state: SourceState, memory: SourceMemory, before: float, *, newer: bool) -> float:
+    """When an answer proved for the last time that the newest version was not there yet.
+
+    That a secret was gone says nothing of the version with which it returns: it was only hidden.
+    """
+    if newer and memory.state.present:
+        return before
+    restored = state.present and any(state.created < version.created for version in memory.versions[:1])
+    return 0.0 if restored else memory.unseen_at
 
 
 def _past(memory: SourceMemory | None, deep: int) -> SourceMemory | None:

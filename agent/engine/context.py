@@ -150,6 +150,8 @@ class Context:
                 return
         self._refusals[key] = _Standing(refusal, now, since)
         self.tell(Refused, refusal=refusal, first=known is None or known.refusal.reason != refusal.reason)
+        if known is None and refusal.workload is not None and refusal.workload in self.begun:
+            self.held_up.refused(self.memory.heals[refusal.workload])
 
     def allow(self, chain: ObjectKey | None = None, workload: WorkloadKey | None = None) -> None:
         """Nothing is refused here any more."""

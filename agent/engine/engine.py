@@ -107,6 +107,7 @@ class Engine:
         for key in chains:
             self._index(key)
             touched |= self.chains.diagnose(key)
+        self.workloads.storm.judged(chains)
         if self.acting:
             for key in self._fairly(key for key in chains if self._meant(key) and self.ladder.must_climb(key)):
                 if context.stopping.is_set():
@@ -117,7 +118,7 @@ class Engine:
                 self.ladder.climb(key)
         changed = touched | world.dirty_workloads
         world.dirty_workloads = set()
-        self.workloads.storm.judged_anew(chains, changed)
+        self.workloads.storm.judged_anew((), changed)
         workloads = changed | set(context.begun)
         if self.acting:
             due = (key for key in workloads if self._workload_meant(key) and self.workloads.must_consider(key))

@@ -13,6 +13,9 @@ from agent.policy import Policy
 
 KEPT = 20
 
+LONGEST = 600.0
+"""Seconds for which one is waited for, unless the policy wants more: who was away for hours is not that slow."""
+
 
 class EsoPace:
     """Of the whole cluster, since all ExternalSecrets wait in one queue."""
@@ -39,4 +42,4 @@ class EsoPace:
     def timeout(self, policy: Policy) -> float:
         """Seconds after which one is given up."""
         median = statistics.median(self._seconds) if self._seconds else 0.0
-        return max(policy.timing.sync_timeout, policy.timing.sync_timeout_medians * median)
+        return max(policy.timing.sync_timeout, min(policy.timing.sync_timeout_medians * median, LONGEST))

@@ -45,6 +45,11 @@ class HeldUp:
         if _holds_up(former) and not _holds_up(heal):
             self._wake(AT_ONCE)
 
+    def refused(self, heal: HealMemory) -> None:
+        """Its next step is refused: with no pod under way it tries nothing, and is not waited for."""
+        if _holds_up(heal) and heal.halt is None and not heal.in_flight:
+            self._wake(AT_ONCE)
+
     def _wake(self, most: int) -> None:
         for key in list(islice(self._waiting, most)):
             del self._waiting[key]
@@ -53,4 +58,7 @@ class HeldUp:
 
 
 def _holds_up(heal: HealMemory | None) -> bool:
-    return heal is not None and (heal.halt is not None or (heal.started > 0 and not heal.canary_passed))
+    """A canary that failed does as well as one that is tried; another halt does not."""
+    if heal is None:
+        return False
+    return heal.halt.reason == "canary-failed" if heal.halt else heal.started > 0 and not heal.canary_passed

@@ -43,12 +43,16 @@ class Storm:
         self._stale: campaign.Stale | None = None  # as of the last verdicts, once it was asked for
         self._exceeded: str | None = None  # likewise
 
+    def judged(self, chains: Iterable[ObjectKey]) -> None:
+        """These were judged: noted at once, for of those that are gone nothing ever tells again if the pass fails."""
+        self._judged.update(chains)
+
     def judged_anew(self, chains: Iterable[ObjectKey], workloads: Iterable[WorkloadKey]) -> None:
         """These were judged, or changed: what they are to it is made anew when it is next asked for.
 
         A storm is followed to its end.
         """
-        self._judged.update(chains)
+        self.judged(chains)
         for workload in workloads if self._goes else ():
             self._goes.pop(workload, None)
         self._stale = self._exceeded = None

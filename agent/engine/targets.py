@@ -21,7 +21,7 @@ class Known(Enum):
 
     ALL = "all"  # it is as we know it
     LESS = "less"  # it is there, and the watch has yet to tell that it is another object
-    UNREAD = "unread"  # it could not be read, or is not there
+    UNREAD = "unread"  # it could not be read, is not there, or lacks ESO's label: our watch never brings it so
 
 
 class Targets:
@@ -42,7 +42,7 @@ class Targets:
             secret = reader.get(context.conn, "secrets", target, fingerprints=context.fingerprints, patience=0.0)
         except (ApiProblem, Unreachable, BadAnswer):
             return Known.UNREAD
-        if not isinstance(secret, SecretView):
+        if not isinstance(secret, SecretView) or not secret.managed:
             return Known.UNREAD
         context.observer.secret_read(secret, at=context.now)
         known = context.memory.secrets.get(target)

@@ -29,6 +29,9 @@ class VaultAnswer(msgspec.Struct, frozen=True):
     blocked_seconds: float = 0.0
 
 
+_ABSENT = SourceState(present=False)
+
+
 class Sweeper:
     """Looks at one vault whenever asked, in a thread of its own, and tells a sink."""
 
@@ -79,7 +82,7 @@ class Sweeper:
             for name, state in view.sources.items():
                 if (known := self._states.get(name)) == state:
                     view.sources[name] = known  # one object for us, the memory and every sweep
-            self._states.update(view.sources)
+            self._states.update({name: view.sources.get(name, _ABSENT) for name in names})
         return VaultAnswer(view, names, versions, self._client.blocked_seconds)
 
     def versions(self, name: str, until: float | None = None) -> tuple[VersionSeen, ...] | None:

@@ -209,7 +209,9 @@ class World:
             self.dirty_chains.update(self.chains_of_secret(ObjectKey(es.key.namespace, old.target)))
 
     def _unlink_chain(self, es: ExternalSecret) -> None:
-        self._chains_of_secret.unlink(ObjectKey(es.key.namespace, es.target), es.key)
+        target = ObjectKey(es.key.namespace, es.target)
+        self._chains_of_secret.unlink(target, es.key)
+        self.dirty_workloads.update(self.workload_of(pod) for pod in self.pods_of_secret(target))
         for store in es.stores:
             self._chains_of_store.unlink(store, es.key)
 
@@ -252,15 +254,14 @@ class World:
     def _drop_pod(self, pod: Pod) -> None:
         old = self.pods.pop(pod.key, None)
         self.seen_running.pop(pod.key, None)
-        if old is None:
-            return
-        for name in old.references:
-            self.dirty_chains.update(self.chains_of_secret(ObjectKey(pod.key.namespace, name)))
-        self._unlink_pod(old)
+        if old is not None:
+            self._unlink_pod(old)
 
     def _unlink_pod(self, pod: Pod) -> None:
         for name in pod.references:
-            self._pods_of_secret.unlink(ObjectKey(pod.key.namespace, name), pod.key)
+            secret = ObjectKey(pod.key.namespace, name)
+            self._pods_of_secret.unlink(secret, pod.key)
+            self.dirty_chains.update(self.chains_of_secret(secret))
         if pod.owner is not None:
             self._orphans.unlink(pod.owner.uid, pod.key)
         workload = self._workload_of_pod.pop(pod.key, None)

@@ -115,6 +115,15 @@ def test_a_dry_run_writes_nothing(api: Cluster) -> None:
     assert raw(api, "/apis/apps/v1/namespaces/default/deployments/backend") == before
 
 
+def test_a_dry_run_of_one_eviction_is_told_to_webhooks_too(api: Cluster) -> None:
+    """By the query: one that acts on evictions would take it for a real one, whatever the body says."""
+    api.seed(pod())
+    Writer(api.connect()).evict(POD, uid="uid-of-backend-1", dry_run=True)
+    assert not get(api.connect(), "pods", POD).deleting
+    asked = [entry.query for entry in api.server.audit if entry.subresource == "eviction"]
+    assert asked == [{"fieldManager": "secret-drift-agent", "dryRun": "All"}]
+
+
 def test_a_secret_is_deleted_only_in_the_state_it_was_judged_in(api: Cluster) -> None:
     """A Secret that moved since it was read is not deleted."""
     api.seed(

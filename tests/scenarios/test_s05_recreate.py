@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.scenario import Scenario
 from support.told import findings, healed, propagated, refusals, sample, stages
-from support.worlds import at_rest, watching
+from support.worlds import at_rest, refresh, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.actors.controller.objects import ready
@@ -254,3 +254,23 @@ def test_s05b_nobody_is_told_to_delete_what_eso_could_not_write_again() -> None:
         assert "mend first what keeps ESO from writing it (it fails to sync: access-denied)" in told
         assert "delete secret" not in s.explain(f"{NS}/app-secrets").out + agent.err
         assert s.secret(NS, "app-secrets") == {"API_KEY": b"value-one"}
+
+
+def test_s05_a_secret_made_from_the_first_version_of_all_is_in_no_doubt() -> None:
+    """Applied before its vault secret is there, it is made within a second of it: no clock tells, and none need to."""
+    with Scenario() as s:
+        s.rotate("prod-kv", "another", "value")
+        s.apply(b.secret_store("prod-kv", NS))
+        s.apply(b.external_secret("app-secrets", NS, {"API_KEY": "api-key"}, target={"immutable": True}))
+        s.policy(mode="observe")
+        agent = watching(s)
+        agent.until(kind="sync-failed", cause="not-found")
+
+        s.rotate("prod-kv", "api-key", "value-one")
+        refresh(s, NS, "app-secrets")
+        s.external_secret_ready(NS, "app-secrets")
+        s.advance(60)
+        refresh(s, NS, "app-secrets")
+        s.wait(lambda: "secret_drift_drift{" not in s.metrics(agent), why="the drift is over")
+        s.cycles(agent)
+        assert ("secret", "unknown") not in findings(agent)

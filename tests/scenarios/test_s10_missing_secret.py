@@ -11,6 +11,7 @@ from support.worlds import at_rest, watching
 
 from agent.sandbox import builders as b
 from agent.sandbox.client import SECRETS
+from agent.scopes import MANAGED
 
 NS = "shop"
 KEY = ("app-secrets", "API_KEY")
@@ -182,3 +183,21 @@ def test_s10_an_eso_that_is_down_for_long_is_asked_three_times_and_then_left_alo
         assert findings(agent) == [MISSING]
         assert "force-sync is no longer refused (attempts)" in agent.lines(step="force-sync")[-1]["event"]
         assert _uids(s) == pods
+
+
+def test_s10_a_secret_whose_label_somebody_took_away_is_put_right_by_one_force_sync() -> None:
+    """Without ESO's label it is missing for us, and ESO looks at it no more, until it is asked to write it again."""
+    with Scenario() as s:
+        _world(s)
+        s.policy(timing={"missingPersistence": "1s"})
+        agent = watching(s)
+        label = MANAGED.partition("=")[0]
+
+        s.run(s.sandbox.admin.merge_patch(SECRETS, NS, "app-secrets", {"metadata": {"labels": {label: None}}}))
+        agent.until(kind="missing-secret")
+        _at_rest_again(s, agent)
+
+        assert s.writes() == [SYNC]
+        secret = s.get("Secret", NS, "app-secrets")
+        assert secret is not None
+        assert label in secret["metadata"]["labels"]

@@ -8,13 +8,14 @@ import pytest
 from msgspec.structs import replace
 from test_diagnose_chain import KEY, LONG_AGO, NOW, POLICY, SOURCE, external_secret, full, view
 
-from agent.diagnose import frozen
+from agent.diagnose import frozen, sources
 from agent.diagnose.view import ChainView
 from agent.memory import ChainMemory, Made, SourceMemory
 from agent.model import Kind, SecretView, SourceKey, SourceState, State
 
 MADE = NOW - 5000
 MARGIN = POLICY.margins.vault
+ABSENT = sources.look(None, SourceState(present=False), at=MADE - 600)
 IDENTITY = SourceState(created=MADE + 5).identity
 
 
@@ -38,6 +39,9 @@ def seen(created: float, chain: ChainMemory | None = None, **source: Any) -> Cha
         (seen(MADE - 5, witnessed=True), "of the same moment, seen to change", None),
         (seen(MADE - 5), "found beside it, the earlier one", True),
         (seen(MADE + 5), "found beside it, the later one", None),
+        (seen(MADE - 5, witnessed=True, former=ABSENT, earliest=MADE - 5), "the first and only one", True),
+        (seen(MADE - 5, witnessed=True, former=ABSENT, earliest=MADE - 50), "not the only one", None),
+        (seen(MADE - 5, witnessed=True, former=ABSENT), "perhaps not the only one", None),
         (seen(MADE + 5, witnessed=True, unseen_at=MADE + 2), "an answer of after it did not have it", False),
         (seen(MADE + 5, witnessed=True, unseen_at=MADE + 1), "an answer of perhaps before it did not have it", None),
         (
@@ -86,3 +90,11 @@ def test_of_a_pinned_version_a_frozen_secret_need_not_hold_a_newer_one() -> None
         sources={source: moment.sources[SOURCE], another: other},
     )
     assert full(fixed).upstream.secret is State.FRESH
+
+
+def test_a_vault_secret_that_was_deleted_and_recovered_leaves_a_frozen_secret_as_good_as_it_was() -> None:
+    """An answer of the time at which it was hidden does not prove that its version is younger than the Secret."""
+    moment = seen(LONG_AGO)
+    known = sources.look(moment.sources[SOURCE], SourceState(present=False), at=MADE + 100, before=MADE + 90)
+    known = sources.look(known, SourceState(created=LONG_AGO), at=MADE + 200, before=MADE + 190)
+    assert full(replace(moment, sources={SOURCE: known})).findings == ()

@@ -88,6 +88,18 @@ def test_a_secret_that_returns_with_an_older_version_is_an_event_of_when_it_was_
     assert sources.look(never, SourceState(created=100.0), at=400.0).event_at == 100.0
 
 
+def test_that_a_version_was_not_there_yet_is_told_by_answers_that_showed_another_one() -> None:
+    """While a secret was deleted its versions were hidden, and one out of a backup may be as old as it says."""
+    second = sources.look(FIRST, SourceState(created=550.0), at=600.0, before=540.0)
+    assert second.unseen_at == 540.0
+    gone = sources.look(second, SourceState(present=False), at=700.0, before=640.0)
+    for created, unseen in ((550.0, 540.0), (720.0, 540.0), (100.0, 0.0)):
+        assert sources.look(gone, SourceState(created=created), at=800.0, before=740.0).unseen_at == unseen
+    assert sources.look(second, SourceState(created=100.0), at=800.0, before=740.0).unseen_at == 0.0
+    disabled = sources.look(second, SourceState(created=550.0, enabled=False), at=800.0, before=740.0)
+    assert disabled.unseen_at == 540.0
+
+
 def test_a_look_that_shows_nothing_new_changes_nothing() -> None:
     """The very same memory, so that nothing is written to the ledger."""
     assert sources.look(FIRST, SourceState(created=100.0), at=600.0) is FIRST

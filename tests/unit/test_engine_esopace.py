@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.engine.esopace import EsoPace
+from agent.engine.esopace import KEPT, LONGEST, EsoPace
 from agent.policy import Policy
 
 POLICY = Policy()
@@ -30,3 +30,11 @@ def test_one_that_is_slow_says_nothing_of_all_others() -> None:
     """The median of the last answers of the whole cluster tells, those of former processes among them."""
     pace = EsoPace([1.0, 1.0, 1.0, 900.0])
     assert pace.timeout(POLICY) == SHORTEST
+
+
+def test_who_was_away_for_hours_is_not_waited_for_as_long_the_next_time() -> None:
+    """Its late answers are as old as its absence, and one more that stays out would hold up all others for a day."""
+    pace = EsoPace()
+    for _ in range(KEPT):
+        pace.answered(2 * 3600.0, late=True)
+    assert pace.timeout(POLICY) == LONGEST
