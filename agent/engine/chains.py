@@ -190,6 +190,8 @@ class Chains:
         healthy = not any(f.is_drift and f.link is not Link.CONTAINER for f in found.values())
         forgotten = healthy and (memory.tries is None or now >= memory.tries.kept_until)
         tries = None if forgotten else memory.tries
+        if healthy and tries is not None:
+            self.context.timers.set(key, tries.kept_until)  # else what comes later would be one of the same
         self.context.remember_chain(key, replace(memory, since=since, tries=tries))
 
     def _remember_assumption(self, view: ChainView, report: ChainReport) -> None:

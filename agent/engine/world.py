@@ -195,10 +195,11 @@ class World:
         if old is not None:
             self._unlink_chain(old)
         self.external_secrets[es.key] = es
-        target = ObjectKey(es.key.namespace, es.target)
-        self._chains_of_secret.link(target, es.key)
+        self._chains_of_secret.link(ObjectKey(es.key.namespace, es.target), es.key)
         for store in es.stores:
             self._chains_of_store.link(store, es.key)
+        for name in {es.target} ^ {old.target if old is not None else ""}:  # whoever writes it too is touched by that
+            self.dirty_chains.update(self.chains_of_secret(ObjectKey(es.key.namespace, name)))
         self.dirty_chains.add(es.key)
 
     def _drop_external_secret(self, es: ExternalSecret) -> None:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections import Counter
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any
 
 import pytest
-from kubernetes.client import Configuration
 from property.cases import Dice
+from support.engines import looking
 
-from agent.clock import Clock
-from agent.cluster.connection import Connection
 from agent.cluster.reflector import Changed, Scope
 from agent.cluster.writer import Writer
-from agent.engine.context import Context
-from agent.engine.engine import Engine
-from agent.engine.observe import Observer
 from agent.engine.storm import Storm
 from agent.engine.vaults import VaultAnswer
-from agent.engine.world import World
 from agent.ledger import Ledger, LedgerProblem
 from agent.memory import Memory
 from agent.model import (
@@ -59,19 +50,10 @@ class Bench:
     """An engine that only looks, fed with what reflectors and sweeps would bring."""
 
     def __init__(self, seed: int) -> None:
-        self.dice, clock = Dice(seed), Clock()
-        clock.observe_date(formatdate(1_795_000_000, usegmt=True), clock.monotonic(), clock.monotonic())
-        self.now = clock.server_now()
-        world, memory = World(), Memory(key_id="k")
-        observer = Observer(world, memory, on_malformed=lambda _: None)
-        conn = Connection(Configuration(host="https://127.0.0.1:1"), clock=clock, user_agent="test")  # nobody is there
-        self.context = Context(
-            conn=conn, writer=None, ledger=Ledger(conn, "agent", None), memory=memory, observer=observer,
-            policy=self.policy(), clock=clock, emit=lambda _: None, ask_vault=lambda _, __: None,
-            stopping=threading.Event(),
-        )  # fmt: skip
-        self.engine = Engine(self.context, queue.SimpleQueue())
-        self.engine.acting = False
+        self.dice = Dice(seed)
+        self.engine = looking(Memory(key_id="k"), self.policy())
+        self.context = self.engine.context
+        self.now = self.context.now
         self.version = 0
         for space in SPACES:
             self.put("namespaces", Namespace(name=space))

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from email.utils import formatdate
-
 import pytest
-from kubernetes.client import Configuration
 from msgspec.structs import replace
+from support.engines import looking
 
-from agent.clock import Clock
-from agent.cluster.connection import Connection
 from agent.engine.campaign import must_wait
 from agent.engine.context import Context
-from agent.engine.observe import Observer
-from agent.engine.world import World
-from agent.ledger import Ledger
 from agent.memory import Eviction, Halt, HealMemory, Memory
 from agent.model import Refusal, SourceKey, Step, WorkloadKey
 from agent.policy import Policy
@@ -29,14 +21,7 @@ REFUSED = Refusal(step=Step.RECYCLE, reason="pod-disruption-budget", detail="", 
 
 def held_up() -> Context:
     """The first has begun, and the second waits for it."""
-    clock, world, memory = Clock(), World(), Memory(heals={FIRST: TRIES})
-    clock.observe_date(formatdate(1_795_000_000, usegmt=True), clock.monotonic(), clock.monotonic())
-    conn = Connection(Configuration(host="https://127.0.0.1:1"), clock=clock, user_agent="test")  # nobody is there
-    context = Context(
-        conn=conn, writer=None, ledger=Ledger(conn, "agent", None), memory=memory,
-        observer=Observer(world, memory, on_malformed=lambda _: None), policy=Policy(), clock=clock,
-        emit=lambda _: None, ask_vault=lambda _, __: None, stopping=threading.Event(),
-    )  # fmt: skip
+    context = looking(Memory(heals={FIRST: TRIES}), Policy()).context
     assert waits(context)
     context.held_up.waits(SECOND)
     return context
