@@ -255,7 +255,9 @@ def _ask(arguments: argparse.Namespace) -> int:
     garbage.rest()
     from agent.start import running
 
-    pair = _pair(arguments.target, "an ExternalSecret" if arguments.command == "heal" else "a workload")
+    pair = _pair(
+        arguments.target, "an ExternalSecret" if arguments.command == "heal" else "a workload", arguments.namespace
+    )
     if pair is None:
         return EXIT_USAGE
     arguments.namespace = [pair[0]]
@@ -277,11 +279,15 @@ def _storm(arguments: argparse.Namespace) -> int:
         return started.acknowledge(arguments.seconds, sys.stdout)
 
 
-def _pair(text: str, what: str) -> tuple[str, str] | None:
+def _pair(text: str, what: str, namespaces: Sequence[str]) -> tuple[str, str] | None:
+    """``namespaces``: those of -n, which can say nothing else."""
     namespace, slash, name = text.partition("/")
-    if namespace and slash and name and "/" not in name:
+    if not (namespace and slash and name) or "/" in name:
+        sys.stderr.write(f"expected NAMESPACE/NAME of {what}; found {text!r}\n")
+    elif not set(namespaces) <= {namespace}:
+        sys.stderr.write(f"{text} names its namespace: leave out -n, or name the same\n")
+    else:
         return namespace, name
-    sys.stderr.write(f"expected NAMESPACE/NAME of {what}; found {text!r}\n")
     return None
 
 
@@ -289,7 +295,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     garbage.rest()
     from agent.start import running
 
-    pair = _pair(arguments.chain, "an ExternalSecret")
+    pair = _pair(arguments.chain, "an ExternalSecret", arguments.namespace)
     if pair is None:
         return EXIT_USAGE
     namespace, name = pair

@@ -217,6 +217,10 @@ def test_explain_of_what_is_not_there_says_where_to_look() -> None:
             " See kubectl -n klinematrix-test get externalsecrets."
         )
         assert s.explain("nothing").code == 64
+        assert s.explain(CHAIN, "-n", NS).code == 0
+        elsewhere = s.explain(CHAIN, "-n", "elsewhere")
+        assert (elsewhere.code, elsewhere.out) == (64, "")
+        assert "leave out -n" in elsewhere.err
 
 
 def test_explain_reads_one_namespace_only() -> None:
