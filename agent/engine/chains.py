@@ -128,6 +128,7 @@ class Chains:
             self.context.memory.chains.pop(key, None)
             self.context.ledger.note("chains", key)
             self.targets.forget(key)
+            self._failures.forget(key)
             self.context.allow(chain=key)
             return touched
         view = self._failures.explain(self._with_what_eso_wrote(view))

@@ -13,6 +13,7 @@ from agent.clock import Clock
 from agent.cluster.connection import Connection
 from agent.cluster.writer import Writer
 from agent.engine.heldup import HeldUp
+from agent.engine.index import Index
 from agent.engine.observe import Observer
 from agent.engine.troubles import Troubles
 from agent.engine.world import World
@@ -236,6 +237,12 @@ class Context:
         self.ledger.save(self.memory, only=table, key=key)
         if not self.leading():
             raise NotLeading("the Lease has run out while the step was reserved")
+
+    def forget_sources(self, read: Index[SourceKey]) -> None:
+        """Of vault secrets that nobody reads any more nothing is kept."""
+        for times in (self.looked, self.asked):
+            for source in [source for source in times if source not in read]:
+                del times[source]
 
     def look_again(self, sources: set[SourceKey], *, oldest: float) -> bool:
         """Whether every source was looked at later than ``oldest``; if not, the vaults are asked for the others."""

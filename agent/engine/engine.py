@@ -50,8 +50,7 @@ class Engine:
         self._sources_of: dict[ObjectKey, tuple[SourceKey, ...]] = {}
         self._without_eso: set[Scope] = set()  # collections of ESO's kinds that are not served
         self._stores = Stores(context)
-        self._saved_at = 0.0
-        self._pace = Pace()
+        self._saved_at, self._pace = 0.0, Pace()
         self._turns = Turns(context.clock.monotonic)
         self.acting = True
 
@@ -157,6 +156,7 @@ class Engine:
         for source in [k for k in memory.sources if k not in self._sources]:
             del memory.sources[source]
             context.ledger.note("sources", source)
+        context.forget_sources(self._sources)
         for chain in [k for k in memory.chains if k not in world.external_secrets]:
             del memory.chains[chain]
             context.ledger.note("chains", chain)

@@ -23,6 +23,10 @@ class Failures:
         self._context = context
         self._read: dict[ObjectKey, tuple[float, float]] = {}  # chain -> when its Events were read, of which failure
 
+    def forget(self, key: ObjectKey) -> None:
+        """The ExternalSecret is gone."""
+        self._read.pop(key, None)
+
     def explain(self, view: ChainView) -> ChainView:
         """Classify why ESO fails, from our own look at the vault and from ESO's Warning Event."""
         es, memory = view.es, view.memory

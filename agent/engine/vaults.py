@@ -38,7 +38,7 @@ class Sweeper:
     def __init__(
         self, client: VaultClient, sink: Callable[[VaultAnswer], None], clock: Clock, *, deadline: float = 120.0
     ) -> None:
-        self._client, self._sink, self._clock, self._deadline = client, sink, clock, deadline
+        self.client, self._sink, self._clock, self._deadline = client, sink, clock, deadline
         self._lock = threading.Lock()
         self._wanted: set[str] = set()
         self._wake = threading.Event()
@@ -66,14 +66,14 @@ class Sweeper:
     def stop(self) -> None:
         """End; a sweep under way is given up."""
         self._stopping = True
-        self._client.close()
+        self.client.close()
         self._wake.set()
 
     def look(self, names: frozenset[str], ends: float | None = None, *, peace: float = FOREVER) -> VaultAnswer:
         """One sweep, in the caller's thread, until ``ends`` (``clock.monotonic``) at the latest; see ``sweep``."""
         until = self._clock.monotonic() + self._deadline
         until = until if ends is None else min(until, ends)
-        view = self._client.sweep(names, until, peace=peace)
+        view = self.client.sweep(names, until, peace=peace)
         versions: dict[str, tuple[VersionSeen, ...]] = {}
         if view.trouble is None:
             for name in self._changed(view, names)[:MOST_VERSION_LISTS]:
@@ -83,11 +83,11 @@ class Sweeper:
                 if (known := self._states.get(name)) == state:
                     view.sources[name] = known  # one object for us, the memory and every sweep
             self._states.update({name: view.sources.get(name, _ABSENT) for name in names})
-        return VaultAnswer(view, names, versions, self._client.blocked_seconds)
+        return VaultAnswer(view, names, versions, self.client.blocked_seconds)
 
     def versions(self, name: str, until: float | None = None) -> tuple[VersionSeen, ...] | None:
         """The versions of one secret, by their ids; None: they could not be had."""
-        found = self._client.versions(name, until)
+        found = self.client.versions(name, until)
         if isinstance(found, Trouble):
             return None
         return tuple(VersionSeen(created=v.created, enabled=v.enabled, id=v.id) for v in found)
@@ -132,9 +132,9 @@ class Sweepers:
         if sweeper is None:
             rates = [rule.requests_per_second for rule in self.policy.vaults if rule.host == host]
             client = self._make(host, rates[0] if rates else 20.0)
-            client.version_pages = self.policy.reading.vault_version_pages
             sweeper = self._by_host[host] = Sweeper(client, self._sink, self._clock)
             sweeper.learn({key.name: known.state for key, known in self.known.items() if key.vault == host})
+        sweeper.client.version_pages = self.policy.reading.vault_version_pages
         return sweeper
 
     def ask(self, host: str, names: frozenset[str]) -> None:
