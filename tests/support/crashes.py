@@ -60,10 +60,12 @@ def points(seen: Sequence[Request], *, every_call: bool) -> list[Point]:
 
     ``every_call``: before and after each one that changes something, and at each read; a read has no after, since it
     leaves the world as it was. Else one point for each world in which a process can be dead: calls between two changes
-    leave the same one, and so does what comes after a change of the ledger and what comes before the next. Reads before
-    the first action are alike in both, and so are watches, and Events: one of each.
+    leave the same one, and so does what comes after a change of the ledger and what comes before the next. Of writes of
+    the ledger that follow one another, the first and the last: nothing of what was done is written, and all. Reads
+    before the first action are alike in both, and so are watches, and Events: one of each.
     """
     found: dict[Point, None] = {}
+    writes: list[Point] = []  # of the ledger, since the last action
     counted: Counter[str] = Counter()
     alike: set[str] = set()
     acted = False
@@ -79,9 +81,14 @@ def points(seen: Sequence[Request], *, every_call: bool) -> list[Point]:
             if what in alike:
                 continue
             alike.add(what)
+        if change and not action and not every_call:
+            writes.append(Point(kind, counted[kind], "before"))
+            continue
+        found |= dict.fromkeys(writes[:1] + writes[-1:])
+        writes.clear()
         for phase in ("before", "after") if action or (change and every_call) else ("before",):
             found[Point(kind, counted[kind], phase)] = None
-    return list(found)
+    return list(found | dict.fromkeys(writes[:1] + writes[-1:]))
 
 
 @dataclass
