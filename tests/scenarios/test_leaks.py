@@ -364,7 +364,8 @@ def test_an_agent_that_is_ended_or_fails_says_no_value_with_its_last_words() -> 
         aborted = s.start_agent(fresh=True, PYTHONFAULTHANDLER="1")
         s.cycles(aborted, 1)
         aborted.signal(signal.SIGABRT)
-        assert aborted.wait().code == -signal.SIGABRT
+        # The dump goes through the frames of threads that run on meanwhile, and may itself fail on one of them.
+        assert aborted.wait().code in (-signal.SIGABRT, -signal.SIGSEGV)
         assert "Fatal Python error: Aborted" in aborted.err
 
         lists = ("externalsecrets", "secrets", "pods", "deployments", "secretstores", "replicasets")
