@@ -12,10 +12,13 @@ ARGS ?=
 
 VENV = .venv
 READY = $(VENV)/.ready
+KEPT = $(VENV)/.rewritten
 BIN = $(VENV)/bin
 
-# What pytest makes of the tests' asserts is kept: making it anew takes each test process a dozen seconds.
+# What pytest makes of the tests' asserts is kept, and made by one process: it takes each test process a dozen seconds.
 unexport PYTHONDONTWRITEBYTECODE
+$(KEPT): $(READY)
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null 2>&1; touch $@
 
 .PHONY: help demo test test-crashes test-monitoring test-cluster cluster lint monitoring bench lock clean bench-cluster
 
@@ -25,7 +28,7 @@ help: ## what there is to make
 demo: $(READY) ## the agent heals the embedded world before your eyes
 	@$(BIN)/secret-drift-agent demo
 
-test: $(READY) ## every test that needs nothing but Python
+test: $(KEPT) ## every test that needs nothing but Python
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q --ignore=tests/monitoring $(ARGS)
 
 test-monitoring: $(READY) ## alerts, pages, dashboards on a real Prometheus, Alertmanager and Pushgateway; needs Debian's packages

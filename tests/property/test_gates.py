@@ -31,7 +31,7 @@ from agent.plan.decisions import (
 from agent.plan.recycle import RecycleCase, batch_size
 from agent.plan.sync import SyncCase
 
-THOROUGH = settings(max_examples=2000, deadline=None)
+THOROUGH = settings(max_examples=1200, deadline=None)
 SEEDS = st.integers(0, 2**64 - 1)
 RECYCLES = SEEDS.map(lambda seed: recycle_case(Dice(seed)))
 SYNCS = SEEDS.map(lambda seed: sync_case(Dice(seed)))
