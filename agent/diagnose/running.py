@@ -141,8 +141,8 @@ class _Line(NamedTuple):
 
 
 def _proved(view: ChainView, source: SourceKey, known: SourceMemory, policy: Policy) -> bool:
-    fixed = all(use.version for use, key in view.resolved if key == source)
-    fetched = known.state.present and known.state.enabled and not fixed and covered(view, source, known, policy)
+    followed = known.state.present and known.state.enabled and source not in view.fixed
+    fetched = followed and covered(view, source, known, policy)
     return fetched and (not view.es.immutable or frozen.held(view, source, known, policy) is True)
 
 

@@ -117,7 +117,7 @@ class Engine:
                 self.ladder.climb(key)
         changed = touched | world.dirty_workloads
         world.dirty_workloads = set()
-        self.workloads.storm.judged_anew((), changed)
+        self.workloads.storm.passed(changed)
         workloads = changed | set(context.begun)
         if self.acting:
             due = (key for key in workloads if self._workload_meant(key) and self.workloads.must_consider(key))

@@ -47,12 +47,11 @@ class Storm:
         """These were judged: noted at once, for of those that are gone nothing ever tells again if the pass fails."""
         self._judged.update(chains)
 
-    def judged_anew(self, chains: Iterable[ObjectKey], workloads: Iterable[WorkloadKey]) -> None:
-        """These were judged, or changed: what they are to it is made anew when it is next asked for.
+    def passed(self, workloads: Iterable[WorkloadKey]) -> None:
+        """These were touched or changed by a pass: what was judged in it is made anew when it is next asked for.
 
         A storm is followed to its end.
         """
-        self.judged(chains)
         for workload in workloads if self._goes else ():
             self._goes.pop(workload, None)
         self._stale = self._exceeded = None

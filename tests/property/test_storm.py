@@ -193,7 +193,8 @@ def told(storm: Storm, bench: Bench) -> tuple[object, ...]:
 def from_scratch(bench: Bench) -> Storm:
     """One that remembers nothing."""
     storm = Storm(bench.context, bench.engine.chains)
-    storm.judged_anew(bench.engine.chains.reports, ())
+    storm.judged(bench.engine.chains.reports)
+    storm.passed(())
     return storm
 
 
